@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from babylon_tasks.recorder.rows import rows_of
 from babylon_tasks.recorder.write_batches import FinishedRows, WriteResult, finished, write_all
 from babylon_tasks.windows import window_id, window_start
 
+_END_SECONDS = 1.0  # for the thread to count what it drops
 log = structlog.get_logger(__name__)
 
 
@@ -71,6 +73,8 @@ class Recorder:
         self._unfinished = 0
         self._pending: Queue[FinishedRows | None] = Queue()  # bounded by _take
         self._bytes = 0
+        self._waiting = 0  # those whose end is not counted yet
+        self._given_up = False
         self._guard = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -151,13 +155,15 @@ class Recorder:
             self._count_abandoned()
             still_open = [name for name, gone in self._open.items() if gone.detach()]
             self._count_unfinished(*still_open)
+        until = time.monotonic() + timeout
         self.flush(timeout)
         self._stopping.set()
         with self._guard:
             thread, self._thread = self._thread, None
         if thread is not None:
             self._pending.put_nowait(None)
-            thread.join(timeout)
+            thread.join(max(_END_SECONDS, until - time.monotonic()))
+            self._give_up()
         if self.dropped or self.failed or self._unfinished:
             log.error(
                 "recorder.closed",
@@ -206,6 +212,7 @@ class Recorder:
                 return
             self._pending.put_nowait(rows)
             self._bytes += rows.size
+            self._waiting += 1
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=write_all,
@@ -232,8 +239,18 @@ class Recorder:
                     "recorder.trajectory_abandoned", trajectory=name, unfinished=self._unfinished
                 )
 
+    def _give_up(self) -> None:
+        """Drop what the thread still has: a silent database may hold it for a minute."""
+        with self._guard:
+            self.dropped += self._waiting
+            self._waiting = 0
+            self._given_up = True
+
     def _count(self, result: WriteResult, batch: Sequence[FinishedRows]) -> None:
         with self._guard:
+            if self._given_up:
+                return
+            self._waiting -= len(batch)
             setattr(self, result, getattr(self, result) + len(batch))
             self._bytes -= sum(one.size for one in batch)
 

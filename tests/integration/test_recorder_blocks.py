@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -185,6 +186,16 @@ def test_no_setting_of_the_server_breaks_an_agent(
             pass
         assert recorder.flush()
         assert counts(recorder) == {"recorded": 1}
+
+
+@pytest.mark.contract(None)
+def test_what_a_silent_database_has_not_taken_at_the_end_is_counted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, answers nothing
+        recorder = Recorder(f"postgresql://u:x@127.0.0.1:{silent.getsockname()[1]}/none")
+        with recorder.record("agent-1", window=WINDOW):
+            pass
+        recorder.close(timeout=0.2)
+        assert counts(recorder) == {"dropped": 1}
 
 
 @pytest.mark.contract(None)

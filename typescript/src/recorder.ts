@@ -148,8 +148,11 @@ export class Recorder {
     for (const id of [...this.#open]) {
       this.#leave(id);
     }
-    await this.flush(timeoutMs);
+    const written = await this.flush(timeoutMs);
     this.#stopping.abort();
+    if (!written) {
+      this.#writer.abort();
+    }
     await this.#writing;
     this.dropped += this.#waiting.length;
     this.#waiting = [];

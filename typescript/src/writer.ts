@@ -1,5 +1,7 @@
 /** Write finished trajectories, many in one transaction; safe to repeat and behind a pooler. */
 
+import net from "node:net";
+
 import pg from "pg";
 
 import { toJson } from "./json.ts";
@@ -41,6 +43,7 @@ export class TrajectoryWriter {
   readonly #pool: pg.Pool;
   readonly #schema: string;
   readonly #warn: (message: string) => void;
+  #socket: net.Socket | undefined;
   #statements: { readonly trajectories: string; readonly calls: string | undefined } | undefined;
 
   constructor(database: string, warn: (message: string) => void) {
@@ -53,10 +56,11 @@ export class TrajectoryWriter {
     }
     this.#schema = schema === null ? "" : `${pg.escapeIdentifier(schema)}.`;
     const tls = takeTls(address);
+    const opened = () => (this.#socket = new net.Socket());
     this.#pool = new pg.Pool({
       Client: class extends pg.Client {
         constructor(config?: pg.ClientConfig) {
-          super({ ...config, ssl: tls() });
+          super({ ...config, ssl: tls(), stream: opened });
         }
       },
       connectionString: address.href,
@@ -104,6 +108,11 @@ export class TrajectoryWriter {
         client.release();
       }
     }
+  }
+
+  /** Fail at once what is being written: pg would wait for a silent server for half a minute. */
+  abort(): void {
+    this.#socket?.destroy();
   }
 
   /** Close the connection. */

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import net from "node:net";
 import { afterEach, beforeEach, test } from "node:test";
 
 import { Recorder, type RecorderOptions, type Recording } from "babylon-tasks";
+import pg from "pg";
 
 import { DATABASE_URL, value, Way } from "./database.ts";
 
@@ -11,6 +13,7 @@ const MESSAGES = [
   { role: "user", content: "YES or NO?" },
 ];
 const PATIENCE_MS = 60_000;
+const LIMIT = { timeout: 20_000 }; // less than pg's own patience, 30 s
 
 let said: string[] = [];
 
@@ -95,6 +98,31 @@ test("what waits is bounded in bytes", async () => {
   await one.close(100);
   way.close();
   assert.deepEqual([one.recorded, one.dropped], [0, 100]);
+});
+
+test("a database that takes connections and says nothing does not keep it from closing", LIMIT, async () => {
+  const silent = net.createServer((socket) => socket.resume());
+  await new Promise<void>((done) => silent.listen(0, "127.0.0.1", done));
+  const { port } = silent.address() as net.AddressInfo;
+  const one = recorder({ database: `postgresql://me:hush@127.0.0.1:${port}/none` });
+  play(one);
+  await one.close(500);
+  silent.close();
+  assert.deepEqual([one.recorded, one.dropped], [0, 1]);
+  await new Promise((done) => silent.once("close", done)); // its connection is closed too
+});
+
+test("nor does one that falls silent while it writes", LIMIT, async () => {
+  const one = recorder();
+  play(one);
+  assert.ok(await one.flush(PATIENCE_MS));
+  const holding = new pg.Client({ connectionString: DATABASE_URL });
+  await holding.connect();
+  await holding.query("BEGIN; LOCK TABLE trajectories IN ACCESS EXCLUSIVE MODE");
+  play(one);
+  await one.close(500);
+  await holding.end();
+  assert.deepEqual([one.recorded, one.dropped], [1, 1]);
 });
 
 test("work that throws is recorded up to that point, and the error goes on", async () => {
