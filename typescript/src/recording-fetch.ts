@@ -36,7 +36,9 @@ export function recordingFetch(options: RecordingFetchOptions = {}): typeof glob
       return send(input, init);
     }
     const begun = performance.now();
-    const response = await send(input, { ...init, body: JSON.stringify(asked) });
+    const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : {}));
+    headers.delete("content-length"); // that of the body without what is added
+    const response = await send(input, { ...init, headers, body: JSON.stringify(asked) });
     if (response.ok) {
       const copy = response.clone();
       step.await(

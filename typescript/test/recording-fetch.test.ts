@@ -53,6 +53,7 @@ const CHUNKS = [
 const STREAM = [": waiting\n\n", ...CHUNKS.map((one) => `data: ${JSON.stringify(one)}\r\n\r\n`)];
 
 let asked: Record<string, unknown>[] = [];
+let agents: unknown[] = [];
 let reply: { status: number; body: string } = { status: 200, body: "" };
 const server = http.createServer(async (request, response) => {
   const parts: Buffer[] = [];
@@ -60,6 +61,7 @@ const server = http.createServer(async (request, response) => {
     parts.push(part as Buffer);
   }
   asked.push(JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>);
+  agents.push(request.headers["x-babylon-agent"]);
   response.writeHead(reply.status, { "content-type": "application/json" });
   for (const part of reply.body.match(/[^]{1,20}/g) ?? []) {
     response.write(part); // no part ends where a line does
@@ -74,7 +76,7 @@ before(async () => {
 });
 after(() => server.close());
 beforeEach(async () => {
-  asked = [];
+  [asked, agents] = [[], []];
   await value("TRUNCATE trajectories, llm_call_logs");
 });
 
@@ -85,17 +87,19 @@ async function recorded(
   fetch: typeof globalThis.fetch,
   ...bodies: Record<string, unknown>[]
 ): Promise<Call[]> {
-  const recorder = new Recorder({ database: DATABASE_URL });
-  await recorder.record("agent-1", async (trajectory) => {
-    const step = trajectory.step();
-    await step.record(async () => {
-      for (const body of bodies) {
-        const request = { messages: [{ role: "user", content: "YES or NO?" }], ...body };
-        const response = await fetch(url, { method: "POST", body: JSON.stringify(request) });
-        assert.equal(await response.text(), reply.body);
-      }
-    });
+  return recordedOf(async () => {
+    for (const body of bodies) {
+      const request = { messages: [{ role: "user", content: "YES or NO?" }], ...body };
+      const response = await fetch(url, { method: "POST", body: JSON.stringify(request) });
+      assert.equal(await response.text(), reply.body);
+    }
   });
+}
+
+/** What is recorded of the work of one step. */
+async function recordedOf(work: () => Promise<void>): Promise<Call[]> {
+  const recorder = new Recorder({ database: DATABASE_URL });
+  await recorder.record("agent-1", (trajectory) => trajectory.step().record(work));
   await recorder.close();
   assert.equal(recorder.recorded, 1);
   const steps = JSON.parse(String(await value(`SELECT "stepsJson" FROM trajectories`))) as {
@@ -169,6 +173,23 @@ test("a stream that breaks off and a refusal are not recorded", async () => {
   reply = { status: 429, body: JSON.stringify({ error: { message: "later" } }) };
   assert.deepEqual(await recorded(recordingFetch(), {}, {}), []);
   assert.equal(asked.length, 3);
+});
+
+test("a client that counts the bytes of its request itself is answered", async () => {
+  reply = { status: 200, body: JSON.stringify(ANSWER) };
+  const body = JSON.stringify({ messages: [{ role: "user", content: "YES or NO?" }] });
+  const headers = { "Content-Length": String(body.length), "x-babylon-agent": "agent-7" };
+  const request = new Request(url, { method: "POST", headers, body });
+  const calls = await recordedOf(async () => {
+    for (const [input, init] of [
+      [url, { method: "POST", headers, body }],
+      [request, { method: "POST", body }],
+    ] as const) {
+      assert.equal(await (await recordingFetch()(input, init)).text(), reply.body);
+    }
+  });
+  assert.equal(calls.length, 2);
+  assert.deepEqual(agents, ["agent-7", "agent-7"]);
 });
 
 test("several answers are recorded, each", async () => {
