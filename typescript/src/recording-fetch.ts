@@ -39,15 +39,18 @@ export function recordingFetch(options: RecordingFetchOptions = {}): typeof glob
     const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : {}));
     headers.delete("content-length"); // that of the body without what is added
     const response = await send(input, { ...init, headers, body: JSON.stringify(asked) });
-    if (response.ok) {
-      const copy = response.clone();
-      step.await(
-        recordAnswer(step, asked, copy, begun, options.keepPromptIds).catch(() => {
-          // The client has the same error, or has given up the answer.
-        }),
-      );
+    if (!response.ok || response.body === null) {
+      return response;
     }
-    return response;
+    const [body, text] = passedOn(response.body);
+    step.await(
+      recordAnswer(step, asked, text, begun, options.keepPromptIds).catch(() => {
+        // The client has the same error, or has given up the answer.
+      }),
+    );
+    const passed = new Response(body, response);
+    Object.defineProperty(passed, "url", { value: response.url });
+    return passed;
   };
 }
 
@@ -70,14 +73,56 @@ function chatRequest(
   }
 }
 
+/**
+ * Pass a body on as fast as it comes, and give the text of what came.
+ *
+ * Not a clone: that would be read to its end, and recorded, where the client has given it up. It
+ * does not wait for the client either, who may read once the step is over.
+ */
+function passedOn(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+): [ReadableStream<Uint8Array<ArrayBuffer>>, Promise<string>] {
+  const reader = body.getReader();
+  let givenUp = false;
+  let text = Promise.resolve("");
+  const client = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    start(controller) {
+      text = (async () => {
+        const decoder = new TextDecoder();
+        let came = "";
+        try {
+          for (let part = await reader.read(); !part.done; part = await reader.read()) {
+            came += decoder.decode(part.value, { stream: true });
+            if (!givenUp) {
+              controller.enqueue(part.value);
+            }
+          }
+        } catch (error) {
+          controller.error(error);
+          throw error;
+        }
+        if (!givenUp) {
+          controller.close();
+        }
+        return came + decoder.decode();
+      })();
+    },
+    cancel(reason) {
+      givenUp = true; // nothing more comes, and what came is recorded only if it is a whole answer
+      return reader.cancel(reason);
+    },
+  });
+  return [client, text];
+}
+
 async function recordAnswer(
   step: AgentStep,
   asked: Fields,
-  response: Response,
+  answer: Promise<string>,
   begun: number,
   keepPromptIds = false,
 ): Promise<void> {
-  const text = await response.text();
+  const text = await answer;
   const latencyMs = performance.now() - begun;
   const completion = asked["stream"] === true ? streamedCompletion(text) : JSON.parse(text);
   if (completion === undefined) {

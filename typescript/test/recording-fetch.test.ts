@@ -50,11 +50,19 @@ const CHUNKS = [
     x_groq: { usage: { prompt_tokens: 1, completion_tokens: 2 } },
   },
 ];
+const STREAMED = {
+  method: "POST",
+  body: JSON.stringify({ stream: true, messages: [{ role: "user", content: "YES or NO?" }] }),
+};
+const LIMIT = { timeout: 30_000 };
 const STREAM = [": waiting\n\n", ...CHUNKS.map((one) => `data: ${JSON.stringify(one)}\r\n\r\n`)];
+
+const ENDLESS = "a stream that says one thing and no more";
 
 let asked: Record<string, unknown>[] = [];
 let agents: unknown[] = [];
 let reply: { status: number; body: string } = { status: 200, body: "" };
+let left = () => {}; // the client has closed its connection before the answer ended
 const server = http.createServer(async (request, response) => {
   const parts: Buffer[] = [];
   for await (const part of request) {
@@ -63,6 +71,11 @@ const server = http.createServer(async (request, response) => {
   asked.push(JSON.parse(Buffer.concat(parts).toString()) as Record<string, unknown>);
   agents.push(request.headers["x-babylon-agent"]);
   response.writeHead(reply.status, { "content-type": "application/json" });
+  if (reply.body === ENDLESS) {
+    response.on("close", () => left());
+    response.write(STREAM[1]);
+    return;
+  }
   for (const part of reply.body.match(/[^]{1,20}/g) ?? []) {
     response.write(part); // no part ends where a line does
   }
@@ -74,7 +87,10 @@ before(async () => {
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   url = `http://127.0.0.1:${(server.address() as net.AddressInfo).port}/v1/chat/completions`;
 });
-after(() => server.close());
+after(() => {
+  server.close();
+  server.closeAllConnections();
+});
 beforeEach(async () => {
   [asked, agents] = [[], []];
   await value("TRUNCATE trajectories, llm_call_logs");
@@ -173,6 +189,48 @@ test("a stream that breaks off and a refusal are not recorded", async () => {
   reply = { status: 429, body: JSON.stringify({ error: { message: "later" } }) };
   assert.deepEqual(await recorded(recordingFetch(), {}, {}), []);
   assert.equal(asked.length, 3);
+});
+
+test("what the client gives up is not recorded, nor read to its end", LIMIT, async () => {
+  reply = { status: 200, body: ENDLESS };
+  const closed = new Promise<void>((done) => (left = done));
+  const calls = await recordedOf(async () => {
+    const reader = (await recordingFetch()(url, STREAMED)).body?.getReader();
+    assert.match(new TextDecoder().decode((await reader?.read())?.value), /babylon@3/);
+    await reader?.cancel();
+  });
+  assert.deepEqual(calls, []);
+  await closed;
+});
+
+test("nor what a signal ends; the client learns of it", LIMIT, async () => {
+  reply = { status: 200, body: ENDLESS };
+  const enough = new AbortController();
+  const calls = await recordedOf(async () => {
+    const response = await recordingFetch()(url, { ...STREAMED, signal: enough.signal });
+    enough.abort();
+    await assert.rejects(response.text(), { name: "AbortError" });
+  });
+  assert.deepEqual(calls, []);
+});
+
+test("an answer that its client reads later, or up to [DONE], is recorded", LIMIT, async () => {
+  reply = { status: 200, body: `${STREAM.join("")}data: [DONE]\n\n` };
+  let later: Response | undefined;
+  const calls = await recordedOf(async () => {
+    later = await recordingFetch()(url, STREAMED);
+    const reader = (await recordingFetch()(url, STREAMED)).body?.getReader();
+    let text = "";
+    while (!text.includes("[DONE]")) {
+      text += new TextDecoder().decode((await reader?.read())?.value);
+    }
+    await reader?.cancel();
+  });
+  assert.deepEqual(
+    calls.map((call) => call["response"]),
+    ["YES", "YES"],
+  );
+  assert.deepEqual([later?.url, await later?.text()], [url, reply.body]);
 });
 
 test("a client that counts the bytes of its request itself is answered", async () => {
