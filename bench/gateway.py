@@ -191,7 +191,7 @@ def captured(scene: Scene) -> str:
     """Say what became of all captures until now; raises RuntimeError where Postgres has others."""
     deadline = time.monotonic() + 30
     while True:
-        answers = sum(counters(scene, "babylon_gateway_duration_seconds_count", "code").values())
+        answers = counters(scene, "babylon_gateway_duration_seconds_count", "code")["200"]
         became = counters(scene, "babylon_gateway_captures_total", "state")
         unknown = answers - sum(became.values())
         if not unknown or time.monotonic() > deadline:

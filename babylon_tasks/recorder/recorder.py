@@ -73,7 +73,7 @@ class Recorder:
         self._unfinished = 0
         self._pending: Queue[FinishedRows | None] = Queue()  # bounded by _take
         self._bytes = 0
-        self._waiting = 0  # those whose end is not counted yet
+        self._uncounted = 0
         self._given_up = False
         self._guard = threading.Lock()
         self._stopping = threading.Event()
@@ -212,7 +212,7 @@ class Recorder:
                 return
             self._pending.put_nowait(rows)
             self._bytes += rows.size
-            self._waiting += 1
+            self._uncounted += 1
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=write_all,
@@ -240,17 +240,17 @@ class Recorder:
                 )
 
     def _give_up(self) -> None:
-        """Drop what the thread still has: a silent database may hold it for a minute."""
+        """Drop what the thread still has: a silent database may keep it for a minute."""
         with self._guard:
-            self.dropped += self._waiting
-            self._waiting = 0
+            self.dropped += self._uncounted
+            self._uncounted = 0
             self._given_up = True
 
     def _count(self, result: WriteResult, batch: Sequence[FinishedRows]) -> None:
         with self._guard:
             if self._given_up:
                 return
-            self._waiting -= len(batch)
+            self._uncounted -= len(batch)
             setattr(self, result, getattr(self, result) + len(batch))
             self._bytes -= sum(one.size for one in batch)
 
