@@ -21,6 +21,7 @@ from scored_windows import hour
 from scoring_runs import MakeSettings
 
 from babylon_tasks.db import lineages, progress, reward_versions
+from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
@@ -100,6 +101,12 @@ def test_what_a_step_has_used_keeps_its_reward_and_the_rest_gets_a_new_one(
     assert [(v.version, v.used, v.came) for v in versions] == [
         (1, 2, None),
         (2, 0, {"m-1": "no"}),
+    ]
+    assert row(connection).scored == len(ids)
+    assert violations(connection, hasty) == []
+    connection.execute("UPDATE training.windows SET scored = 5")
+    assert [found.invariant for found in violations(connection, hasty)] == [
+        "scores_that_were_not_counted"
     ]
 
 

@@ -96,13 +96,25 @@ WHERE r.stage IN ('decode', 'score')
 GROUP BY s.window_id, s.reward_version
 
 -- name: scores_that_were_not_counted
--- Windows whose count of scores is not that of their newest reward version.
-SELECT w.window_id AS window, w.scored || ' scores counted, ' || count(s.*) || ' stored' AS what
+-- Windows whose count of scores is neither that of their newest reward version nor, where this one
+-- left out what steps had used before it, that with these. What a branch had used that died or was
+-- revived since was counted or not, by when.
+SELECT w.window_id AS window,
+       w.scored || ' scores counted, ' || newest.scores || ' stored'
+       || CASE WHEN earlier.uses > 0
+               THEN ', ' || earlier.uses || ' more used in earlier versions' ELSE '' END AS what
 FROM training.windows w
-LEFT JOIN training.scores s USING (window_id, reward_version)
-WHERE w.scored IS NOT NULL AND w.rows_pruned_at IS NULL
-GROUP BY w.window_id
-HAVING count(s.*) <> w.scored
+CROSS JOIN LATERAL (
+    SELECT count(*) AS scores FROM training.scores s
+    WHERE s.window_id = w.window_id AND s.reward_version = w.reward_version) AS newest
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT c.trajectory_id) AS uses FROM training.consumption c
+    WHERE c.window_id = w.window_id AND c.reward_version < w.reward_version
+      AND NOT EXISTS (SELECT FROM training.scores s
+                      WHERE s.trajectory_id = c.trajectory_id AND s.window_id = w.window_id
+                        AND s.reward_version = w.reward_version)) AS earlier
+WHERE w.rows_pruned_at IS NULL
+  AND w.scored NOT BETWEEN newest.scores AND newest.scores + earlier.uses
 
 -- name: uses_without_score
 -- Trajectories that a step has used with a reward that is not on record; once an hour's rows are
