@@ -63,9 +63,9 @@ WITH scored AS (
     FROM (VALUES (NULL::text)) AS absent (archetype)
     CROSS JOIN LATERAL (
         SELECT s.agent_id, s.reward, archetype::text AS type
-        FROM training.scores s
+        FROM (WITH w AS (SELECT %(window)s::text AS window_id, %(version)s::int AS reward_version)
+              {{scored_trajectories.newest}}) AS s
         LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
-        WHERE s.window_id = %(window)s AND s.reward_version = %(version)s
     ) AS one
     GROUP BY one.agent_id
 ), rejected AS (
@@ -77,9 +77,9 @@ WITH scored AS (
     GROUP BY t."agentId"
 ), past AS (
     SELECT s.agent_id, avg(s.reward) AS past
-    FROM training.windows w
-    JOIN training.scores s ON s.window_id = w.window_id AND s.reward_version = w.reward_version
-    WHERE w.window_id >= %(since)s AND w.window_id < %(window)s
+    FROM (WITH w AS (SELECT window_id, reward_version FROM training.windows
+                     WHERE window_id >= %(since)s AND window_id < %(window)s)
+          {{scored_trajectories.newest}}) AS s
     GROUP BY s.agent_id
 ), called AS (
     SELECT agent AS agent_id, count(*) AS calls,
@@ -188,8 +188,9 @@ WITH hour AS (
 ), elsewhere AS (  -- who asks another lineage is in none of this one's arms
     SELECT agent FROM asked WHERE NOT ours AND agent IS NOT NULL EXCEPT SELECT agent FROM called
 ), rewarded AS (
-    SELECT DISTINCT s.agent_id FROM training.scores s
-    JOIN hour h ON h.window_id = s.window_id AND h.reward_version = s.reward_version
+    SELECT DISTINCT s.agent_id
+    FROM (WITH w AS (SELECT window_id, reward_version FROM hour)
+          {{scored_trajectories.newest}}) AS s
     WHERE s.agent_id NOT IN (SELECT agent FROM elsewhere)
 )
 SELECT (SELECT window_id FROM hour) AS window,

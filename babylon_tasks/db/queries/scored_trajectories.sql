@@ -51,6 +51,19 @@ CROSS JOIN LATERAL (
     SELECT *, archetype::text AS type FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)
 ) AS named
 
+-- part: newest
+-- Each trajectory's score in windows (w): that of the newest reward version or, where this one left
+-- it out because a step had used it, the newest before.
+SELECT DISTINCT ON (s.window_id, s.trajectory_id)
+       s.window_id, s.trajectory_id, s.agent_id, s.reward
+FROM w
+JOIN training.scores s ON s.window_id = w.window_id AND s.reward_version <= w.reward_version
+WHERE s.reward_version = w.reward_version
+   OR NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = s.trajectory_id AND r.window_id = s.window_id
+                    AND r.reward_version = w.reward_version AND r.stage IN ('decode', 'score'))
+ORDER BY s.window_id, s.trajectory_id, s.reward_version DESC
+
 -- part: by_key
 -- Per key, the number and spread of comparable trajectories in windows (w).
 SELECT s.window_id AS window, w.reward_version, s.group_key AS key, count(*) AS members,

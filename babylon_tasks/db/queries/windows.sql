@@ -72,10 +72,15 @@ FROM training.windows w
 GROUP BY 1
 
 -- name: earned
--- What the newest windows earned that were opened since an earlier checkpoint serves again.
+-- What the newest windows earned that were opened since an earlier checkpoint serves again. Where a
+-- window was scored anew that is the mean of what steps had not used: of these, too, there are enough.
 SELECT newest.* FROM (
-    SELECT window_id AS window, profit_mean AS profit FROM training.windows
+    SELECT window_id AS window, profit_mean AS profit FROM training.windows w
     WHERE profit_mean IS NOT NULL AND scored >= %(least)s AND coalesce(waits_until <= now(), true)
+      AND (w.reward_version = 1 OR w.rows_pruned_at IS NOT NULL
+           OR (SELECT count(*) FROM training.scores s
+               WHERE s.window_id = w.window_id AND s.reward_version = w.reward_version)
+              >= %(least)s)
       AND opened_at > (SELECT coalesce(max(decided_at), '-infinity') FROM training.promotions
                        WHERE lineage = %(lineage)s AND decision = 'rollback')
     ORDER BY window_id DESC LIMIT %(newest)s) AS newest

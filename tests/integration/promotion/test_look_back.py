@@ -17,7 +17,7 @@ from scored_windows import column, hour, scored_window
 from structlog.testing import capture_logs
 from training_steps import work
 
-from babylon_tasks.db import evaluations, gauges, reports, run_report
+from babylon_tasks.db import evaluations, gauges, reports, run_report, windows
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import TrainingError
@@ -345,3 +345,19 @@ def test_that_agents_earn_less_is_reported_once_a_decision(
 
     assert actions == ["held", "idle", "idle"]
     assert [one["event"] for one in logged].count("profits.dropped") == 1
+
+
+def test_an_hour_scored_anew_counts_only_where_enough_was_not_used_before(
+    connection: Connection, settings: Settings, fallen: PeerTrainer
+) -> None:
+    """Its mean profit is that of the others alone."""
+    connection.execute(
+        "UPDATE training.windows SET reward_version = 2 WHERE window_id = %s", (hour(7),)
+    )
+    anew = "UPDATE training.scores SET reward_version = 2 WHERE trajectory_id IN (SELECT"
+    some = f"{anew} trajectory_id FROM training.scores WHERE window_id = %s LIMIT %s)"
+
+    connection.execute(some, (hour(7), 7))  # type: ignore[arg-type]
+    assert hour(7) not in windows.earned(connection, LINEAGE, newest=32, least=8)
+    connection.execute(some, (hour(7), 8))  # type: ignore[arg-type]
+    assert windows.earned(connection, LINEAGE, newest=32, least=8)[hour(7)] == 210
