@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from babylon_tasks.db import events, step_windows
+from babylon_tasks.db import events, freed_windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_values
 from babylon_tasks.event_kinds import EventKind
@@ -45,7 +45,7 @@ def end(
         detail = {"why": why, "trajectories": freed}
         _note(connection, EventKind.BRANCH_ENDED, lineage, one, actor=actor, **detail)
     for window in windows:
-        step_windows.return_freed(connection, window, lineage=lineage, actor=actor)
+        freed_windows.return_freed(connection, window, lineage=lineage, actor=actor)
 
 
 def revive(connection: Connection, lineage: str, steps: Collection[int], *, actor: str) -> None:

@@ -17,9 +17,9 @@ from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import execute, fetch_all, fetch_pairs, fetch_value, fetch_values
 from babylon_tasks.db.window_transitions import move
 from babylon_tasks.event_kinds import EventKind
-from babylon_tasks.reasons import WindowReason
+from babylon_tasks.reasons import ScoreAnewReason, WindowReason
 from babylon_tasks.settings import Settings
-from babylon_tasks.states import CLOSE, END, FREE, GIVE_UP, REOPEN, RETURN, TAKE, WindowState
+from babylon_tasks.states import CLOSE, END, FREE, GIVE_UP, REOPEN, TAKE, WindowState
 
 
 class InTraining(Struct, frozen=True):
@@ -37,6 +37,7 @@ def lock_scored(connection: Connection, versions: Mapping[str, int], *, lineage:
         str,
         versions=Jsonb(dict(versions)),
         lineage=lineage,
+        freed=ScoreAnewReason.FREED,
     )
     return len(locked) == len(versions)
 
@@ -150,29 +151,6 @@ def free(
         delay=pause,
         lineage=lineage,
         step_id=step_id,
-    )
-
-
-def return_freed(connection: Connection, window: str, *, lineage: str, actor: str) -> None:
-    """Return a locked window to the scored ones, if something of it can be used again."""
-    about = {"window": window, "lineage": lineage}
-    if not fetch_value(connection, "branches.may_return", bool, **about):
-        return
-    left = left_over(connection, window, lineage)
-    if not left:
-        return
-    state = WindowState.SCORED
-    together = lineage_windows.settle(connection, window, lineage, state, left_over=left)
-    move(
-        connection,
-        window,
-        RETURN,
-        state,
-        together=together,
-        actor=actor,
-        lineage=lineage,
-        detail={"left_over": left},
-        left_over=left,
     )
 
 

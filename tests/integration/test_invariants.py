@@ -111,7 +111,8 @@ def test_two_steps_in_work_are_found(connection: Connection, settings: Settings)
 def test_no_invariant_is_without_a_test() -> None:
     of_rows = {"unaccounted_rows", "rows_without_window"}  # the latter: test_unopened_windows.py
     of_branches = {"uses_of_dead_branches", "used_twice_by_one_branch"}  # test_dead_branches.py
-    assert set(names()) == {*CORRUPTIONS, *of_rows, *of_branches, "steps_side_by_side"}
+    freed = "freed_without_reward"  # promotion/test_freed_and_scored_anew.py
+    assert set(names()) == {*CORRUPTIONS, *of_rows, *of_branches, freed, "steps_side_by_side"}
 
 
 # --- rows that are neither scored nor rejected

@@ -35,6 +35,34 @@ WHERE c.step_id = %(step_id)s AND c.dead_at IS NOT NULL
                   WHERE o.lineage = c.lineage AND o.trajectory_id = c.trajectory_id
                     AND o.dead_at IS NULL)
 
+-- part: freed_unrewarded
+-- What only dead branches of the lineage have used of a window (w), and the newest reward version
+-- left out because it was used then: nobody can use it before the window is scored anew.
+SELECT DISTINCT d.trajectory_id FROM training.consumption d
+JOIN trajectories t ON t."trajectoryId" = d.trajectory_id
+WHERE d.window_id = w.window_id AND d.lineage = %(lineage)s AND d.dead_at IS NOT NULL
+  AND d.reward_version < w.reward_version
+  AND coalesce(t."windowId", {{babylon.hour_of_start}}) = w.window_id
+  AND NOT EXISTS (SELECT FROM training.consumption c
+                  WHERE c.lineage = d.lineage AND c.trajectory_id = d.trajectory_id
+                    AND c.dead_at IS NULL)
+  AND NOT EXISTS (SELECT FROM training.scores s
+                  WHERE s.trajectory_id = d.trajectory_id AND s.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = d.trajectory_id AND r.window_id = w.window_id
+                    AND r.reward_version = w.reward_version)
+
+-- name: mark_freed
+-- Have a locked window scored anew if something of it is free again and has no reward now.
+UPDATE training.windows w SET rescore = %(because)s
+WHERE w.window_id = %(window)s AND w.rows_pruned_at IS NULL
+  AND w.state IN ('scored', 'training', 'trained', 'failed')
+  AND EXISTS ({{branches.freed_unrewarded}})
+
+-- name: note_left_over
+-- A window on its way to a new reward version: what will be left over of it.
+UPDATE training.windows SET left_over = %(left_over)s WHERE window_id = %(window)s
+
 -- name: may_return
 -- Whether a locked window can be taken again by a lineage that has used it: its rows are there, and
 -- none of the lineage's steps has it in work.

@@ -154,6 +154,26 @@ JOIN training.consumption u ON u.step_id = c.step_id
 WHERE c.dead_at IS NOT NULL AND u.dead_at IS NULL
 GROUP BY u.window_id, c.lineage, c.step
 
+-- name: freed_without_reward
+-- Trajectories of windows that a step may take, or all of which is used, that dead branches alone
+-- have used and the newest reward version left out: nobody can use them, and nothing scores them.
+SELECT w.window_id AS window, count(DISTINCT d.trajectory_id)
+       || ' trajectories of dead branches without a reward in version ' || w.reward_version
+       || ', such as ' || min(d.trajectory_id) AS what
+FROM training.windows w
+JOIN training.consumption d ON d.window_id = w.window_id AND d.reward_version < w.reward_version
+JOIN trajectories t ON t."trajectoryId" = d.trajectory_id
+WHERE w.state IN ('scored', 'trained') AND w.rescore IS NULL AND w.rows_pruned_at IS NULL
+  AND coalesce(t."windowId", {{babylon.hour_of_start}}) = w.window_id
+  AND NOT EXISTS (SELECT FROM training.consumption c
+                  WHERE c.trajectory_id = d.trajectory_id AND c.dead_at IS NULL)
+  AND NOT EXISTS (SELECT FROM training.scores s
+                  WHERE s.trajectory_id = d.trajectory_id AND s.reward_version = w.reward_version)
+  AND NOT EXISTS (SELECT FROM training.rejections r
+                  WHERE r.trajectory_id = d.trajectory_id AND r.window_id = w.window_id
+                    AND r.reward_version = w.reward_version)
+GROUP BY w.window_id
+
 -- name: used_twice_by_one_branch
 -- Trajectories that a step has used and that one before it, on its way from the base model, has used.
 WITH RECURSIVE again AS (

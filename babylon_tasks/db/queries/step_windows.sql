@@ -5,6 +5,7 @@ FROM training.windows w
 JOIN jsonb_each_text(%(versions)s) AS planned (window_id, version) ON planned.window_id = w.window_id
 {{lineage_windows.mine}}
 WHERE {{lineage_windows.takeable}} AND w.reward_version = planned.version::int
+  AND w.rescore IS DISTINCT FROM %(freed)s
 ORDER BY w.window_id
 FOR UPDATE OF w
 
@@ -43,13 +44,13 @@ ORDER BY w.window_id
 FOR UPDATE OF w
 
 -- name: left_over
--- How much of a window is neither used nor refused.
-SELECT count(*)
+-- How much of a window is neither used nor refused, rewarded in its newest version or not yet.
+SELECT (SELECT count(*) FROM training.scores s
+        WHERE s.window_id = w.window_id AND s.reward_version = w.reward_version
+          AND {{scored_trajectories.unused}})
+     + (SELECT count(*) FROM ({{branches.freed_unrewarded}}) AS freed)
 FROM training.windows w
-JOIN training.scores s
-  ON s.window_id = w.window_id AND s.reward_version = w.reward_version
 WHERE w.window_id = %(window)s
-  AND {{scored_trajectories.unused}}
 
 -- name: end
 -- After the commit: trained, or scored again with what is left over.
