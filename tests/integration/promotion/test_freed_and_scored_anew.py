@@ -14,7 +14,7 @@ from planned_steps import left_over, state, train
 from scored_windows import column, hour
 from scoring_runs import MakeSettings
 
-from babylon_tasks.db import branches, step_windows
+from babylon_tasks.db import branches, lineages, step_windows, windows
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.session import Connection, connect
 from babylon_tasks.errors import StaleLease
@@ -163,3 +163,33 @@ def test_what_nothing_would_score_anew_is_found(
     (found,) = violations(connection, settings)
     assert (found.invariant, found.window) == ("freed_without_reward", WINDOW)
     assert found.what.startswith("2 trajectories of dead branches")
+
+
+@pytest.mark.parametrize("scored", [True, False], ids=["once it was scored anew", "before"])
+def test_of_two_lineages_the_one_whose_branch_died_gets_it_back(
+    settings: Settings, connection: Connection, make_settings: MakeSettings, scored: bool
+) -> None:
+    """It had used the hour up; the other has not begun with it."""
+    whole = settings.model_copy(update={"step_token_budget": 10_000})
+    second = make_settings(lineage="other", data_dir=settings.data_dir / "other")
+    lineages.ensure(connection, second)
+    ids = bets(connection, "m-1")
+    ends(connection, "m-1")
+    score(settings)
+    mine = PeerTrainer(settings.data_dir)
+    assert train(whole, mine).step == 1
+    assert windows.get(connection, WINDOW, lineage=LINEAGE).state == "trained"
+    ends(connection, "m-1", yes=False, at=hour(21))
+    assert upkeep(settings, connection).anew == [WINDOW]
+    if scored:
+        score(settings)
+
+    die(connection)
+
+    if not scored:
+        score(settings)
+    assert windows.get(connection, WINDOW, lineage=LINEAGE).state == "scored"
+    assert windows.get(connection, WINDOW, lineage=LINEAGE).left_over == len(ids)
+    assert train(whole, mine).step == 2
+    assert alive(connection) == sorted(ids)
+    assert violations(connection, settings) == []
