@@ -30,7 +30,8 @@ class Left(Struct, frozen=True):
 
 
 def end_dead_branches(settings: Settings, lease: Lease, *, can_branch: bool, actor: str) -> Left:
-    """End what was refused, or came from that, but for what an arm has.
+    """End what was refused, or came from that, and what never served and has been passed over by
+    what serves, but for what an arm has.
 
     The next step waits while training is paused or the budget is spent, and, where the backend
     cannot branch or the mode is ``proven``, while nobody has decided about another checkpoint.
@@ -47,7 +48,7 @@ def end_dead_branches(settings: Settings, lease: Lease, *, can_branch: bool, act
         tree.end_others(
             connection,
             lineage,
-            [serving, *arms.steps(connection, lineage), *refusals.undecided(connection, lineage)],
+            [serving, *arms.steps(connection, lineage), *refusals.may_serve(connection, settings)],
             why=f"the next step starts from {policy_name(lineage, serving)}",
             actor=actor,
         )

@@ -6,7 +6,7 @@ may promote it. What was rolled back dies at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from babylon_tasks.dataset.checkpoint_tree import Parents, path
 from babylon_tasks.db import branches, lineages
@@ -16,6 +16,21 @@ from babylon_tasks.db.session import Connection
 def others(leaves: Iterable[int], parents: Parents) -> set[int]:
     """List the steps of a tree that lead to none of the ``leaves``. Pure."""
     return parents.keys() - {step for leaf in leaves for step in path(leaf, parents)}
+
+
+def passed_over(
+    steps: Iterable[int], serving: int, served: Collection[int], parents: Parents
+) -> set[int]:
+    """List those of the ``steps`` beside what serves that are older, and whose branch never served.
+
+    Only the newest checkpoint is decided about: by themselves they never serve any more. Pure.
+    """
+    here = set(path(serving, parents))
+    return {
+        step
+        for step in steps
+        if step < serving and set(path(step, parents)).isdisjoint(set(served) - here)
+    }
 
 
 def end_others(

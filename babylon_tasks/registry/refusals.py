@@ -8,11 +8,12 @@ from __future__ import annotations
 from msgspec import Struct
 
 from babylon_tasks.dataset.checkpoint_tree import path, refused_children
-from babylon_tasks.db import arms, branches, lineages, pauses, refusals
+from babylon_tasks.db import arms, branches, lineages, pauses, promotions, refusals
 from babylon_tasks.db.refusals import News
 from babylon_tasks.db.session import Connection
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.registry import budget
+from babylon_tasks.registry.branches import passed_over
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.backends import can_branch
 
@@ -109,6 +110,22 @@ def undecided(connection: Connection, lineage: str) -> set[int]:
         for step in parents.keys() - here
         if against.isdisjoint(set(path(step, parents)) - here)
     }
+
+
+def may_serve(connection: Connection, settings: Settings) -> set[int]:
+    """List those undecided steps that are kept, since they may still serve or have served.
+
+    In mode ``manual`` all: an operator may choose any. Else none that lacked evidence
+    before another one served: what it has used would count for nothing.
+    """
+    lineage = settings.lineage
+    found = undecided(connection, lineage)
+    row = lineages.get(connection, lineage)
+    if not found or row is None or settings.promotion_mode == "manual":
+        return found
+    served = {one.step for one in promotions.served(connection, lineage)}
+    parents = lineages.parents(connection, lineage)
+    return found - passed_over(found, row.serving_step, served, parents)
 
 
 def why_undecided(connection: Connection, settings: Settings, *, can_branch: bool) -> str | None:

@@ -200,6 +200,48 @@ def test_a_hold_for_lack_of_evidence_is_no_refusal(
     assert windows.get(connection, hour(1)).state == "trained"
 
 
+@pytest.fixture
+def too_few(connection: Connection, settings: Settings, trainer: PeerTrainer) -> Connection:
+    """Steps 1 to 3 were held for lack of evidence, each beside the others; then evidence came."""
+    trainer.values |= {3: 0.8, 4: 0.9}
+    for n in (1, 2, 3):
+        trained(connection, settings, trainer, n)
+        assert evaluated(settings, trainer).action == "held"
+    held_out_windows(connection)
+    scored_window(connection, hour(4))
+    return connection
+
+
+def test_once_a_later_one_serves_what_those_held_for_lack_of_evidence_used_is_used_again(
+    too_few: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    """They can never serve by themselves: evaluated is the newest. That is no refusal."""
+    assert evaluated(settings, trainer).action == "promoted"
+    assert dead(too_few) == []
+
+    outcome = train(settings, trainer)
+
+    assert (outcome.step, outcome.windows) == (4, [hour(1), hour(2), hour(4)])
+    assert dead(too_few) == [1, 2]
+    planned = "SELECT detail -> 'refused_before' FROM training.events WHERE kind = 'step_planned'"
+    assert column(too_few, f"{planned} ORDER BY id") == [None] * 4
+    no_violation(too_few, settings)
+    serving.promote(too_few, LINEAGE, 2, reason="r", figures={}, actor="operator")
+    assert dead(too_few) == [1, 3, 4]
+    no_violation(too_few, settings)
+
+
+def test_where_an_operator_decides_none_of_them_is_given_up(
+    too_few: Connection, trainer: PeerTrainer, make_settings: Callable[..., Settings]
+) -> None:
+    serving.promote(too_few, LINEAGE, 3, reason="r", figures={}, actor="operator")
+
+    outcome = train(make_settings(promotion_mode="manual"), trainer)
+
+    assert outcome.windows == [hour(4)]
+    assert dead(too_few) == []
+
+
 def test_after_a_refusal_the_same_data_are_not_tried_again_until_something_is_new(
     held: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
