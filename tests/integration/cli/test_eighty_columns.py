@@ -9,7 +9,6 @@ from command_line import Run, one_contract, sealed
 from factories import insert_trajectories, trajectory
 from peer import PeerTrainer
 from rich.cells import cell_len
-from rich.console import Console
 
 from babylon_tasks.cli import output
 from babylon_tasks.db.session import Connection
@@ -53,10 +52,10 @@ def test_a_line_is_as_long_as_the_terminal_unless_it_is_one_word(
     run: Run, window: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = io.StringIO()
-    terminal = Console(
-        file=shown, width=80, force_terminal=True, color_system=None, highlight=False
-    )
-    monkeypatch.setattr(output, "out", terminal)
+    # In place: commands have it by its own name, and those imported now would keep another.
+    for name, value in {"_file": shown, "_width": 80, "_force_terminal": True}.items():
+        monkeypatch.setattr(output.out, name, value)
+    monkeypatch.setattr(output.out, "_color_system", None)
     run(*command.replace("WINDOW", window).split())
     lines = shown.getvalue().splitlines()
     assert lines or command in ("screen 1", "tripwires list")  # refused, or nothing tripped

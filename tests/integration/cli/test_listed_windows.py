@@ -7,7 +7,6 @@ import io
 import pytest
 from command_line import Run, one_contract, sealed
 from peer import PeerTrainer
-from rich.console import Console
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.cli import output
@@ -154,7 +153,9 @@ def test_lists_are_tables_at_eighty_columns(
     assert run("score", window).code == 0
     assert train_window(settings, PeerTrainer(settings.data_dir), window=window, actor="t").step
     file = io.StringIO()
-    monkeypatch.setattr(output, "out", Console(file=file, width=80, highlight=False))
+    # In place: a command that is imported now would keep another for good.
+    monkeypatch.setattr(output.out, "_file", file)
+    monkeypatch.setattr(output.out, "_width", 80)
     run(listed, "list")
     head, *rest = file.getvalue().splitlines()
     assert head.split()[0] == listed.rstrip("s")

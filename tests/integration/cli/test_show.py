@@ -9,10 +9,9 @@ from captured_calls import captured_call, passed_on_call
 from command_line import SECRET, Run, one_contract
 from compared_hours import lineage
 from factories import EVER, WINDOW, action, exact_call, insert_trajectories, step, trajectory
-from rich.console import Console
 from scored_windows import scored_window
 
-from babylon_tasks.cli import closeup, output
+from babylon_tasks.cli import output
 from babylon_tasks.db import calls
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
@@ -115,9 +114,10 @@ def test_nothing_is_cut_on_a_narrow_terminal(
     columns: int,
     beside: bool,
 ) -> None:
-    terminal = Console(highlight=False, width=columns, force_terminal=True, color_system=None)
-    monkeypatch.setattr(output, "out", terminal)
-    monkeypatch.setattr(closeup, "out", terminal)
+    # In place: a command that is imported now would keep another for good.
+    for name, value in {"_width": columns, "_force_terminal": True}.items():
+        monkeypatch.setattr(output.out, name, value)
+    monkeypatch.setattr(output.out, "_color_system", None)
     lines = run("show", WINDOW).out.splitlines()
 
     assert max(map(len, lines[1:])) <= columns
