@@ -4,12 +4,15 @@
 
 -- name: runs
 -- Runs of steps that ended from a moment on: from the event that began each to the next one of its
--- step. Without seconds where nobody knows when it ended.
+-- step. Without seconds where nobody knows when it ended. OFFSET 0: each step by its id; else
+-- Postgres may read all steps for some events.
 SELECT s.id AS step_id, s.target_step AS step, s.backend, e.happened_at AS moment,
        CASE WHEN e.kind <> 'step_taken_over'
             THEN extract(epoch FROM e.happened_at - begun.happened_at)::float8 END AS seconds
 FROM training.events e
-JOIN training.steps s ON s.id = e.step_id AND s.lineage = %(lineage)s
+CROSS JOIN LATERAL (
+    SELECT id, target_step, backend FROM training.steps
+    WHERE id = e.step_id AND lineage = %(lineage)s OFFSET 0) AS s
 CROSS JOIN LATERAL (
     SELECT b.kind, b.happened_at FROM training.events b
     WHERE b.step_id = e.step_id AND b.id < e.id
