@@ -118,6 +118,15 @@ FAULTS: dict[str, Fault] = {
         90,
         changed({'babylon_trajectories_rejected_total{reason="no_evidence"}': rising(3)}),
     ),
+    "BabylonNothingTaught": Fault(
+        25 * 60,
+        changed(
+            {
+                'babylon_windows{state="skipped"}': lambda at: at // 60,
+                "babylon_last_scored_timestamp_seconds": lambda at: 3600 * (at // 60),
+            }
+        ),
+    ),
     "BabylonNoSpread": Fault(
         240,
         changed(
