@@ -95,22 +95,23 @@ async def _play(
     with session(settings) as connection, Recorder(settings) as recorder:
         game = Miniature(stack, connection, recorder, seed, variation)
         await game.begin(watcher.news)
-        hours = markets.hours(settings.lineage, settings.held_out_share, windows)
-        began = time.monotonic()
-        for number, window in enumerate(hours):
+        async with game.client:
+            hours = markets.hours(settings.lineage, settings.held_out_share, windows)
+            began = time.monotonic()
+            for number, window in enumerate(hours):
 
-            def now(what: str, number: int = number) -> None:
-                watcher.stage(stage(number + 1, windows, what, time.monotonic() - began))
+                def now(what: str, number: int = number) -> None:
+                    watcher.stage(stage(number + 1, windows, what, time.monotonic() - began))
 
-            played = await game.hour(number, window, now)
-            rows.append(_row(played))
-            watcher.window(played.done, played.tally)
-        policy = serving(connection, settings.lineage)
-        watcher.news(
-            f"asking {policy_name(settings.lineage, 0)} and {policy.inference_name} about "
-            f"{HELD_OUT_MARKETS} new markets"
-        )
-        evaluation = await _evaluate(game.client, settings.lineage, policy, seed, variation)
+                played = await game.hour(number, window, now)
+                rows.append(_row(played))
+                watcher.window(played.done, played.tally)
+            policy = serving(connection, settings.lineage)
+            watcher.news(
+                f"asking {policy_name(settings.lineage, 0)} and {policy.inference_name} about "
+                f"{HELD_OUT_MARKETS} new markets"
+            )
+            evaluation = await _evaluate(game.client, settings.lineage, policy, seed, variation)
     return rows, evaluation
 
 

@@ -145,25 +145,26 @@ async def play_on(stack: Stack, watcher: Watcher, seed: int = 0) -> None:
     with session(settings) as connection, Recorder(settings) as recorder:
         game = Miniature(stack, connection, recorder, seed)
         await game.begin(watcher.news)
-        hours = markets.all_hours(settings.lineage, settings.held_out_share)
-        for number, window in enumerate(hours):
-            if progress.of_window(connection, settings.lineage, window) is not None:
-                continue
-            while (left := window_end(window) - datetime.now(UTC)) > timedelta():
-                watcher.stage(f"window {window} is not over yet")
-                await asyncio.sleep(min(left.total_seconds(), 60))
+        async with game.client:
+            hours = markets.all_hours(settings.lineage, settings.held_out_share)
+            for number, window in enumerate(hours):
+                if progress.of_window(connection, settings.lineage, window) is not None:
+                    continue
+                while (left := window_end(window) - datetime.now(UTC)) > timedelta():
+                    watcher.stage(f"window {window} is not over yet")
+                    await asyncio.sleep(min(left.total_seconds(), 60))
 
-            def now(what: str, window: str = window) -> None:
-                watcher.stage(f"window {window} {what}")
+                def now(what: str, window: str = window) -> None:
+                    watcher.stage(f"window {window} {what}")
 
-            while True:
-                try:
-                    played = await game.hour(number, window, now)
-                    break
-                except Exception as error:
-                    if broken_off() or not unanswered(error):
-                        raise
-                    stack.check()
-                    watcher.news(f"window {window}: no answer ({error}); agents ask again")
-                    await asyncio.sleep(_AGAIN_SECONDS)
-            watcher.window(played.done, played.tally)
+                while True:
+                    try:
+                        played = await game.hour(number, window, now)
+                        break
+                    except Exception as error:
+                        if broken_off() or not unanswered(error):
+                            raise
+                        stack.check()
+                        watcher.news(f"window {window}: no answer ({error}); agents ask again")
+                        await asyncio.sleep(_AGAIN_SECONDS)
+                watcher.window(played.done, played.tally)

@@ -147,24 +147,25 @@ async def _played(
     game: _Game, windows: int | None
 ) -> tuple[list[ModelShares], list[PlayedHour], list[ModelShares]]:
     await game.begin(windows or HOURS)
-    checks = await game.warm_start()
-    first = game.serving_step
-    played: list[PlayedHour] = []
-    while len(played) < (windows or HOURS):
-        played.append(await game.hour())
-        if windows is None and is_at_the_top(played, HOURS_AT_THE_TOP):
-            break
-    asked = markets.kept_markets(game.seed, _HELD_OUT_MARKETS, purpose="held-out")
-    names = [NAME, policy_name(game.lineage, first)]
-    if game.serving_step != first:
-        names.append(policy_name(game.lineage, game.serving_step))
-    return checks, played, [await game.examined(name, asked, _ANSWERS) for name in names]
+    async with game.client:
+        checks = await game.warm_start()
+        first = game.serving_step
+        played: list[PlayedHour] = []
+        while len(played) < (windows or HOURS):
+            played.append(await game.hour())
+            if windows is None and is_at_the_top(played, HOURS_AT_THE_TOP):
+                break
+        asked = markets.kept_markets(game.seed, _HELD_OUT_MARKETS, purpose="held-out")
+        names = [NAME, policy_name(game.lineage, first)]
+        if game.serving_step != first:
+            names.append(policy_name(game.lineage, game.serving_step))
+        return checks, played, [await game.examined(name, asked, _ANSWERS) for name in names]
 
 
 class _Game:
     """One play of the world: the system, its agents, and the hours still to come."""
 
-    _client: Any
+    client: Any  # OpenAI's, asking the gateway
 
     def __init__(
         self,
@@ -190,8 +191,8 @@ class _Game:
         """Wait for the system."""
         settings = self._stack.settings
         policy = await first_policy(self._stack, self._connection, self._watcher.news)
-        self._client = replace(policy, base_url=self._stack.gateway_url).openai_client(settings)
-        await followed(self._stack, self._client, policy)
+        self.client = replace(policy, base_url=self._stack.gateway_url).openai_client(settings)
+        await followed(self._stack, self.client, policy)
         self._hours = _hours(settings, windows)
         self._watcher.news(f"{NAME} serves all agents, behind {self._stack.gateway_url}")
 
@@ -228,7 +229,7 @@ class _Game:
     async def hour(self) -> PlayedHour:
         """Play an hour of all agents, and wait until its step is decided and its arms compared."""
         policy = serving(self._connection, self.lineage)
-        await followed(self._stack, self._client, policy)
+        await followed(self._stack, self.client, policy)
         window, turns = await self._play(self.lineage, *AGENTS)
         done = await finished(self._stack, self._connection, window, _PATIENCE_SECONDS)
         concluded = await compared_hours.concluded(
@@ -253,7 +254,7 @@ class _Game:
 
     async def examined(self, model: str, asked: Sequence[BabylonMarket], n: int) -> ModelShares:
         """Ask a model about markets that no hour has, ``n`` times about each."""
-        return shares(model, await play.examine(self._client, model, asked, n=n))
+        return shares(model, await play.examine(self.client, model, asked, n=n))
 
     async def _play(self, model: str, agents: int, each: int) -> tuple[str, list[play.Turn]]:
         """Play the next hour and record it; its markets end hours later.
@@ -265,7 +266,7 @@ class _Game:
         self._number += 1
         await compared_hours.begin(self._connection, window)
         wanted = play.turns(asked, play.agents(agents), each)
-        turns = await play.play(self._client, wanted, model)
+        turns = await play.play(self.client, wanted, model)
         if model == self.lineage:
             answers = sum(len(one.decisions) for one in turns)
             await compared_hours.captured(self._stack, self._connection, window, answers)
