@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,16 @@ async def _evaluate(
         return found
     asked_about = markets.held_out_markets(seed, HELD_OUT_MARKETS, opposite=opposite, unseen=True)
     unseen = await examine(client, policy.inference_name, asked_about, n=ANSWERS_PER_MARKET)
-    return replace(found, unseen_phrasings=_share(unseen))
+    by_phrasing: dict[str, list[AnswerCounts]] = defaultdict(list)
+    for market, tally in zip(asked_about, unseen, strict=True):
+        by_phrasing[market.phrasing].append(tally)
+    return replace(
+        found,
+        unseen_phrasings=_share(unseen),
+        right_by_unseen_phrasing={
+            phrasing: _share(tallies).right_of_valid for phrasing, tallies in by_phrasing.items()
+        },
+    )
 
 
 def _share(tallies: list[AnswerCounts]) -> Share:

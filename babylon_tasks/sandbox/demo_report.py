@@ -58,13 +58,15 @@ class ModelComparison(Struct, frozen=True):
     """Base model and serving checkpoint on the same markets, which were never trained on.
 
     ``difference``: in the share of all answers that are valid and right, served minus base.
-    ``unseen_phrasings``: the serving checkpoint's, where it was asked in such.
+    ``unseen_phrasings``: the serving checkpoint's, where it was asked in such;
+    ``right_by_unseen_phrasing`` is the share of right ones of its valid answers in each.
     """
 
     base: Share
     served: Share
     difference: Interval
     unseen_phrasings: Share | None = None
+    right_by_unseen_phrasing: dict[str, float] | None = None
 
 
 class Reversal(Struct, frozen=True):

@@ -16,7 +16,9 @@ from itertools import accumulate, count
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
 
-SYSTEM_PROMPT = "Answer Yes or No."
+# With "Answer Yes or No." alone a linear probe of the base model's last layers tells unseen rising
+# headlines from falling ones in 47 to 55 %, with this in 73 to 85 % (docs/learning.md).
+SYSTEM_PROMPT = "You trade stocks. Good news lifts a price, bad news lowers it. Answer Yes or No."
 STAKE = 100.0
 # An unreadable order costs a fee: about what a wrong one loses.
 UNREADABLE_FEE = 70.0
@@ -48,15 +50,38 @@ _FALLING = (
     "sinks {percent}% on bad news",
     "declined {percent}% and stays weak",
 )
-_UNSEEN_RISING = ("gained {percent}% and is still going up", "soars: plus {percent}% today")
-_UNSEEN_FALLING = ("lost {percent}% and is still going down", "slumps: minus {percent}% today")
+# That many, since one that is misread is a tenth of a direction, and not half of it.
+_UNSEEN_RISING = (
+    "gained {percent}% and is still going up",
+    "soars: plus {percent}% today",
+    "adds {percent}% and hits a new high",
+    "trades {percent}% higher than yesterday",
+    "surges: best day in weeks, {percent}%",
+    "grows {percent}% as demand increases",
+    "beats forecasts and wins {percent}%",
+    "recovers {percent}% after a bright report",
+    "hits a record, {percent}% more than last week",
+    "in demand: {percent}% dearer than yesterday",
+)
+_UNSEEN_FALLING = (
+    "lost {percent}% and is still going down",
+    "slumps: minus {percent}% today",
+    "sheds {percent}% and hits a new low",
+    "trades {percent}% lower than yesterday",
+    "plunges: worst day in weeks, {percent}%",
+    "shrinks {percent}% as demand decreases",
+    "misses forecasts and cedes {percent}%",
+    "loses {percent}% after a dull report",
+    "hits a trough, {percent}% less than last week",
+    "in trouble: {percent}% cheaper than yesterday",
+)
 
 
 @dataclass(frozen=True)
 class Market:
     """One prediction market; ``rises`` is what its headline hints at.
 
-    It is the outcome too, unless the market ends in ``surprise``.
+    It is the outcome too, unless the market ends in ``surprise``. ``phrasing`` is the headline's.
     """
 
     id: str
@@ -65,6 +90,7 @@ class Market:
     yes_price: float
     rises: bool
     surprise: bool = False
+    phrasing: str = ""
 
     @property
     def yes(self) -> bool:
@@ -122,10 +148,12 @@ def held_out_markets(
 ) -> list[Market]:
     """Draw markets on tickers that no window has, for the final evaluation.
 
-    ``unseen``: in phrasings that no window has, either.
+    ``unseen``: in phrasings that no window has, either, each as often as any other.
     """
     draw = random.Random(f"{seed}/held-out")
-    phrasings = (_UNSEEN_RISING, _UNSEEN_FALLING) if unseen else (_RISING, _FALLING)
+    known = [(_RISING, _FALLING)]
+    unknown = [((up,), (down,)) for up, down in zip(_UNSEEN_RISING, _UNSEEN_FALLING, strict=True)]
+    phrasings = unknown if unseen else known
     return [
         _market(
             draw,
@@ -133,7 +161,7 @@ def held_out_markets(
             draw.choice(_HELD_OUT_TICKERS),
             index % 2 == 0,
             opposite=opposite,
-            phrasings=phrasings,
+            phrasings=phrasings[index // 2 % len(phrasings)],
         )
         for index in range(count)
     ]
@@ -150,13 +178,10 @@ def _market(
 ) -> Market:
     rising, falling = phrasings
     price = draw.randint(40, 60)
-    headline = draw.choice(rising if rises != opposite else falling).format(
-        percent=draw.randint(2, 9)
-    )
-    question = (
-        f"{ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher? Answer Yes or No."
-    )
-    return Market(market_id, ticker, question, price / 100, rises)
+    phrasing = draw.choice(rising if rises != opposite else falling)
+    headline = phrasing.format(percent=draw.randint(2, 9))
+    question = f"News: {ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher?"
+    return Market(market_id, ticker, question, price / 100, rises, phrasing=phrasing)
 
 
 def read_answer(text: str) -> bool | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.variation import Variation, stale_step
 
@@ -42,10 +45,24 @@ def test_stale_answers_are_those_of_what_served_four_windows_ago() -> None:
     assert stale_step([7]) == 7
 
 
-def test_unseen_phrasings_are_in_no_window_and_hint_at_the_outcome() -> None:
-    unseen = markets.held_out_markets(3, 100, unseen=True)
-    words = ("is up", "jumped", "is down", "dropped")
+def words_by_direction(asked: Iterable[markets.Market]) -> dict[bool, set[str]]:
+    """The words of headlines that say the one direction and never the other."""
+    said: dict[bool, set[str]] = {True: set(), False: set()}
+    for market in asked:
+        said[market.rises].update(market.phrasing.replace(",", "").split())
+    return {rises: said[rises] - said[not rises] for rises in said}
 
-    assert not any(word in market.question for market in unseen for word in words)
-    for market in unseen:
-        assert market.rises == ("gained" in market.question or "soars" in market.question)
+
+def test_unseen_phrasings_are_in_no_window_and_each_is_asked_about_as_often() -> None:
+    unseen = markets.held_out_markets(3, 100, unseen=True)
+    known = [market for number in range(40) for market in markets.window_markets(3, number, 16)]
+    asked = Counter((market.phrasing, market.rises) for market in unseen)
+
+    assert len(asked) == 20
+    assert set(asked.values()) == {5}
+    assert not {phrasing for phrasing, _ in asked} & {market.phrasing for market in known}
+    said, new = words_by_direction(known), words_by_direction(unseen)
+    assert said[True] & new[True] == {"up"}
+    assert said[False] & new[False] == {"down"}
+    assert not said[True] & new[False]
+    assert not said[False] & new[True]
