@@ -109,8 +109,12 @@ class Policy:
         return int(config.num_hidden_layers * kept * width * 2 * 4)  # keys and values, fp32
 
     def init_adapter(self, seed: int) -> None:
-        """Initialise the adapter in training; it does not change the model's output yet."""
-        with self.lock, torch.no_grad():
+        """Initialise the adapter in training; it does not change the model's output yet.
+
+        The process's generator goes on as if nothing had been drawn here: answers without a seed
+        are drawn from it, and after each step from the base model they would repeat their luck.
+        """
+        with self.lock, torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in self.network.modules():
                 if isinstance(module, LoraLayer):

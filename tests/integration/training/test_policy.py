@@ -9,6 +9,7 @@ import torch
 
 from babylon_tasks.training import model_head
 from babylon_tasks.training.policy import Policy
+from babylon_tasks.training.sampling import SamplingRequest, sample
 from babylon_tasks.training.token_tree import token_tree
 
 PROMPT = [1, 4093, 198, 15469, 355, 1072, 216, 36, 29]
@@ -74,6 +75,21 @@ def test_only_the_adapter_is_trained(policy: Policy) -> None:
 
     assert len(trained) == len(policy.trained_parameters()) > 0
     assert all("lora" in name for name in trained)
+
+
+def test_a_step_from_the_base_model_does_not_repeat_the_luck_of_answers_without_a_seed(
+    policy: Policy,
+) -> None:
+    ask = SamplingRequest(tuple(PROMPT), n=8, max_tokens=2)
+    drawn, begun = [], []
+    for _ in range(2):
+        policy.init_adapter(seed=0)
+        begun.append([parameter.detach().clone() for parameter in policy.trained_parameters()])
+        [answers] = sample(policy, [ask], step=0)
+        drawn.append([answer.token_ids for answer in answers])
+
+    assert drawn[0] != drawn[1]
+    assert all(map(torch.equal, *begun))  # its weights do follow from the seed
 
 
 def test_the_base_model_answers_after_the_checkpoint_that_answered_last_is_forgotten(
