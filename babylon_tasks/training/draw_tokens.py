@@ -55,6 +55,7 @@ def _draw_one(log_softmax: torch.Tensor, manner: Manner, generator: torch.Genera
     if manner.top_p < 1:
         ordered, places = probs.sort(descending=True)
         beyond = ordered.cumsum(-1) - ordered >= manner.top_p
+        beyond[0] = False  # as fp32 the smallest top_p are 0, and nothing would be left
         probs = torch.zeros_like(probs).scatter(0, places, ordered.masked_fill(beyond, 0))
     return int(torch.multinomial(probs, 1, generator=generator))
 
@@ -82,6 +83,7 @@ def draw_together(
         top_p = torch.tensor([[top_p] for _, _, top_p in alike], device=device)
         ordered, places = probs.sort(descending=True)
         beyond = (ordered.cumsum(-1) - ordered >= top_p) & (top_p < 1)
+        beyond[:, 0] = False  # as fp32 the smallest top_p are 0, and nothing would be left
         probs = torch.zeros_like(probs).scatter(-1, places, ordered.masked_fill(beyond, 0))
     cumulated = probs.double().cumsum(-1)
     total = cumulated[:, -1:]

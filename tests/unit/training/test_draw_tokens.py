@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -56,6 +57,30 @@ def test_top_p_leaves_the_fewest_words_that_reach_it() -> None:
 @pytest.mark.parametrize("wish", [Wish(temperature=0), Wish(temperature=1e-40), Wish(top_p=1e-6)])
 def test_the_coldest_draws_take_the_likeliest_word(wish: Wish) -> None:
     assert draw_together(rows(9), range(9), [wish] * 9, [None] * 9).tolist() == [10] * 9
+
+
+@pytest.mark.parametrize("top_p", [sys.float_info.min, 5e-324, 1e-50, 1e-45, 1e-38])
+def test_the_likeliest_word_is_left_however_small_top_p_is(top_p: float) -> None:
+    """On the processor and as on a card, with and without a seed."""
+    wishes, generators = [Wish(top_p=top_p), Wish()], [seeded(0), None]
+
+    for manners in (wishes, wishes[::-1]):
+        for drawn in (
+            draw(rows(2), range(2), manners, generators),
+            draw_together(rows(2), range(2), manners, generators),
+        ):
+            assert drawn[manners.index(wishes[0])] == 10
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-45, 9.99e-6, 1e-5, 2.0])
+def test_the_coldest_and_the_warmest_draw_what_is_possible(temperature: float) -> None:
+    wishes, generators = [Wish(temperature=temperature)] * 2, [seeded(0), None]
+
+    for drawn in (
+        draw(rows(2), range(2), wishes, generators),
+        draw_together(rows(2), range(2), wishes, generators),
+    ):
+        assert set(drawn.tolist()) <= ({10} if temperature < 1 else {10, 11, 12, 13})
 
 
 def test_each_row_is_drawn_as_its_own_request_wishes() -> None:
