@@ -142,16 +142,16 @@ def _group_value(policy: Policy, group: Group, logprobs: Sequence[float]) -> Gro
         covered = min(1.0, total)
         # An answer cut short at its limit has the probability of all its continuations, so together
         # they may exceed 1.
+        shares = {answer: prob / max(1.0, total) for answer, prob in probs.items()}
         expected = sum(
-            prob / max(1.0, total) * sum(rewards[answer]) / len(rewards[answer])
-            for answer, prob in probs.items()
+            prob * sum(rewards[answer]) / len(rewards[answer]) for answer, prob in shares.items()
         )
         share = len(indices) / len(group.members)
-        for given, prob in probs.items():
-            meant[comes_to[given]] += share * prob / max(1.0, total)
+        for given, prob in shares.items():
+            meant[comes_to[given]] += share * prob
         value += share * (expected + (1 - covered) * floor)
         coverage += share * covered
-        entropy -= share * sum(p * math.log(p) for p in (*probs.values(), 1 - covered) if p > 0)
+        entropy -= share * sum(p * math.log(p) for p in (*shares.values(), 1 - covered) if p > 0)
     return GroupValue(value, coverage, entropy, dict(meant))
 
 

@@ -190,6 +190,19 @@ def test_an_answer_cut_short_does_not_count_twice(policy: Policy) -> None:
     assert coverage <= 1.0
 
 
+def test_entropy_is_that_of_the_shares_that_the_value_has_of_an_answer_cut_short(
+    policy: Policy,
+) -> None:
+    cut = msgspec.structs.replace(call(YES), token_ids=(10539,), logprobs=(-0.1,))
+    inclined: Any = Inclined(policy, {10539: 0.9, 2: 8 / 9})
+
+    found = step_value(inclined, 0, [group([(cut, 1.0), (call(YES), 0.0)])])
+
+    shares = (0.9 / 1.7, 0.8 / 1.7)
+    assert found.values == pytest.approx(shares[:1], abs=1e-6)
+    assert found.entropy == pytest.approx((-sum(p * math.log(p) for p in shares),), abs=1e-6)
+
+
 def test_answers_that_fill_several_rows_are_all_counted(policy: Policy) -> None:
     long = [
         call(policy.tokenizer.decode(ids), token_ids=ids, logprobs=None)
