@@ -9,6 +9,7 @@ import structlog
 from msgspec import structs
 from structlog.contextvars import bind_contextvars
 
+from babylon_tasks.actions import GateAction
 from babylon_tasks.dataset import diversity, held_out
 from babylon_tasks.db import lineages, promotions
 from babylon_tasks.db.session import Connection, session
@@ -76,6 +77,8 @@ def evaluate(
         figures=decision.figures | {"set_hash": compared.set_hash},
         actor=actor,
     )
+    if result.action is GateAction.IDLE:  # the next call looks back, from what serves by now
+        return result
     return _look_back(settings, trainer, compared, result, on_progress, again=False, actor=actor)
 
 

@@ -30,22 +30,23 @@ def record_decision(
 ) -> GateResult:
     """Promote the head or refuse to, unless another checkpoint than ``current`` serves by now."""
     known = dict(figures)
+    promotes = decision is Decision.PROMOTE
+    decide = serving.promote if promotes else serving.hold
     with session(settings) as connection:
-        if decision is Decision.PROMOTE:
-            moved = serving.promote(
-                connection,
-                settings.lineage,
-                head,
-                reason=reason,
-                figures=known,
-                actor=actor,
-                instead_of=current,
-            )
-            if not moved:
-                why = "another checkpoint was promoted meanwhile; the next call evaluates again"
-                return idle(head, current, why, known)
-            log.info("checkpoint.promoted", serving=head, reason=reason)
-            return GateResult(GateAction.PROMOTED, head, head, reason, known)
-        serving.hold(connection, settings.lineage, head, reason=reason, figures=known, actor=actor)
+        decided = decide(
+            connection,
+            settings.lineage,
+            head,
+            reason=reason,
+            figures=known,
+            actor=actor,
+            instead_of=current,
+        )
+    if not decided:
+        why = "another checkpoint was promoted meanwhile; the next call evaluates again"
+        return idle(head, current, why, known)
+    if promotes:
+        log.info("checkpoint.promoted", serving=head, reason=reason)
+        return GateResult(GateAction.PROMOTED, head, head, reason, known)
     log.info("checkpoint.held", serving=current, reason=reason)
     return GateResult(GateAction.HELD, head, current, reason, known)

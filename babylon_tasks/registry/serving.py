@@ -79,9 +79,7 @@ def promote(
     """
     with connection.transaction():
         current = promotions.lock(connection, lineage)
-        if step == current or instead_of not in (None, current):
-            return False
-        if instead_of is not None and branches.is_dead(connection, lineage, step):
+        if step == current or _overtaken(connection, lineage, step, current, instead_of):
             return False
         _move(
             connection,
@@ -183,10 +181,17 @@ def hold(
     reason: str,
     figures: Mapping[str, Any],
     actor: str,
-) -> None:
-    """Record that a checkpoint is not promoted."""
+    instead_of: int | None = None,
+) -> bool:
+    """Record that a checkpoint is not promoted.
+
+    Returns False, and records nothing, if ``instead_of`` is given and another checkpoint serves by
+    now, maybe this one, or its branch is dead.
+    """
     with connection.transaction():
         current = promotions.lock(connection, lineage)
+        if _overtaken(connection, lineage, step, current, instead_of):
+            return False
         promotions.record(
             connection,
             lineage,
@@ -197,6 +202,7 @@ def hold(
             figures=figures,
             actor=actor,
         )
+    return True
 
 
 def refuse(connection: Connection, lineage: str, step: int, *, reason: str, actor: str) -> int:
@@ -224,6 +230,15 @@ def refuse(connection: Connection, lineage: str, step: int, *, reason: str, acto
             actor=actor,
         )
     return current
+
+
+def _overtaken(
+    connection: Connection, lineage: str, step: int, current: int, instead_of: int | None
+) -> bool:
+    """Check whether a decision about a step against ``instead_of`` comes too late."""
+    return instead_of is not None and (
+        instead_of != current or branches.is_dead(connection, lineage, step)
+    )
 
 
 def _move(

@@ -188,6 +188,32 @@ def test_a_promotion_that_was_overtaken_does_nothing(
     assert serving.serving(connection, LINEAGE).step == 2
 
 
+@pytest.mark.parametrize("step", [2, 0])
+def test_a_refusal_that_was_overtaken_is_not_recorded(
+    connection: Connection, settings: Settings, step: int
+) -> None:
+    """Step 2 is worse than 1, which served when its evaluation began."""
+
+    class Overtaken(PeerTrainer):
+        def evaluate(self, request: EvaluateRequest, on_progress: OnProgress) -> Evaluated:
+            serving.promote(connection, LINEAGE, step, reason="r", figures={}, actor="operator")
+            return super().evaluate(request, on_progress)
+
+    trainer = Overtaken(settings.data_dir, values={1: 0.7, 2: 0.4})
+    held_out_windows(connection)
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        serving.promote(connection, LINEAGE, 1, reason="r", figures={}, actor="operator")
+
+    found = evaluated(settings, trainer)
+
+    assert found.action == "idle"
+    assert "another checkpoint was promoted meanwhile" in str(found.reason)
+    assert decisions(connection) == ["promote", "promote"]
+    assert serving.serving(connection, LINEAGE).step == step
+    assert len(trainer.evaluated) == 1  # nor is looked back from what served
+
+
 def test_agents_find_the_base_model_before_anything_was_trained(
     connection: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
