@@ -25,6 +25,7 @@ from babylon_tasks.tasks.app import trains
 from babylon_tasks.tasks.health.bounded_check import ANSWER_SECONDS
 from babylon_tasks.tasks.health.inference import cannot_be_asked, lacks_model
 from babylon_tasks.tasks.health.pool_children import PoolChild, pool_children
+from babylon_tasks.training.child_log import bound_log
 from babylon_tasks.training.supervisor import Trainer
 from babylon_tasks.training.trainer_start import ComputesOn
 
@@ -166,6 +167,17 @@ class TrainerManager:
                 log.error("trainer.replaced", why="another trainer has the lineage's lease")
                 trainer.kill()
 
+    def bound_log(self) -> None:
+        """Bound the log of the trainer until the process ends, a step or not (runs in a thread)."""
+        while not self._stop.wait(_WATCH_SECONDS):
+            trainer = self._trainer
+            if trainer is None:
+                continue
+            try:
+                bound_log(trainer.log_path)
+            except OSError as error:  # it is tried again
+                log.warning("trainer.log_not_bounded", why=str(error))
+
     def close(self) -> None:
         """End the trainer for good."""
         self._stop.set()
@@ -208,6 +220,7 @@ def _start(**_: Any) -> None:
         for work, name in (
             (trainer_manager.watch, "trainer-manager"),
             (trainer_manager.keep_lease, "trainer-lease"),
+            (trainer_manager.bound_log, "trainer-log"),
         ):
             threading.Thread(target=work, name=name, daemon=True).start()
 

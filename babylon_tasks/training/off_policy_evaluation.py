@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import traceback
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 
@@ -23,6 +22,7 @@ from msgspec import Struct
 from babylon_tasks.dataset.diversity import says
 from babylon_tasks.dataset.manifest import canonical
 from babylon_tasks.records import Group, LlmCall, TokenIds
+from babylon_tasks.training.child_log import Tracebacks
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.protocol import StepValue
 from babylon_tasks.training.rebuild_tokens import difference, rebuild
@@ -30,6 +30,7 @@ from babylon_tasks.training.rescoring import ROW_TOKENS, Logprobs, PromptAnswer,
 
 # The gate compares with what served eight promotions before, and steps between were refused.
 _STEPS_KNOWN = 16
+_TRACEBACKS = Tracebacks()  # into the trainer's log: a template refuses all prompts of a kind
 
 _Asked = tuple[int, PromptAnswer | None]  # a member's place in its group, and one of its calls
 
@@ -186,8 +187,8 @@ def _prompt(policy: Policy, messages: tuple[tuple[str, str], ...]) -> TokenIds |
     chat = [{"role": role, "content": text} for role, text in messages]
     try:
         made = policy.tokenizer.apply_chat_template(chat, add_generation_prompt=True)
-    except Exception:  # noqa: BLE001  # a template is a program: it may refuse some messages
-        traceback.print_exc()  # into the trainer's log
+    except Exception as error:  # noqa: BLE001  # a template is a program: it may refuse some
+        _TRACEBACKS.print(error)
         return None
     return tuple(made["input_ids"])
 

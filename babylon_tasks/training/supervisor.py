@@ -18,6 +18,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.step_records import CommittedCheckpoint, StepResult
 from babylon_tasks.training.backends import choose
 from babylon_tasks.training.child import Child
+from babylon_tasks.training.child_log import bound_log
 from babylon_tasks.training.machine import kills_for_memory
 from babylon_tasks.training.protocol import (
     BackendStep,
@@ -138,6 +139,7 @@ class Trainer:
         data_dir.mkdir(parents=True, exist_ok=True)
         start = start_request(settings, backend=choose(settings), serves=self._serves)
         self._kills_for_memory = kills_for_memory()
+        bound_log(self.log_path)
         with self.log_path.open("ab") as log:
             child = self._child = Child(
                 "babylon_tasks.training.trainer",

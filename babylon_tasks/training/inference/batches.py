@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.http_server.refusals import Refused, too_many_requests
+from babylon_tasks.training.child_log import Tracebacks
 from babylon_tasks.training.inference.limits import BATCH_ANSWERS, BATCH_TOKENS, batch_tokens
 from babylon_tasks.training.lost_device import end_if_lost
 from babylon_tasks.training.policy import Policy
@@ -46,6 +46,7 @@ class Batches:
         self._queue: list[_Queued] = []
         self._took = 0.0  # seconds, by the last batch
         self._worker: asyncio.Task[None] | None = None
+        self._tracebacks = Tracebacks()  # into the trainer's log
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -85,12 +86,13 @@ class Batches:
                     sample, self._policy, asks, step=step, abandoned=abandoned
                 )
             except Exception as error:  # noqa: BLE001  # whatever fails ends all their waits
-                traceback.print_exc()
+                self._tracebacks.print(error)
                 end_if_lost(error)
                 for one in batch:
                     if not one.future.done():
                         one.future.set_exception(_failure(step, error))
             else:
+                self._tracebacks.end_row()
                 for one, answer in zip(batch, answers, strict=True):
                     if not one.future.done():
                         one.future.set_result(answer)

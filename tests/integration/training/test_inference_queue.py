@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from threading import Event
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from endpoint import ASKED, Endpoint, answer, read_all, until
 from prometheus_client import REGISTRY
 
+from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.training.inference import batches as inference_batches
 from babylon_tasks.training.inference.batches import Batches, _Queued, fits
 from babylon_tasks.training.policy import Policy
-from babylon_tasks.training.sampling import SamplingRequest
+from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest
 
 Serve = Callable[..., Endpoint]
 
@@ -206,6 +209,33 @@ def test_what_keeps_coming_is_waited_for_no_longer_than_the_last_batch_took(
         return found
 
     assert (asyncio.run(gathered()) == 100) is together
+
+
+def test_batches_that_fail_the_same_way_in_a_row_have_one_traceback(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Agents can repeat a request for ever; the log has a disk."""
+    fails = True
+
+    def sampled(*_: object, **__: object) -> list[list[SampledAnswer]]:
+        if fails:
+            raise RuntimeError("the network is broken")
+        return [[]]
+
+    async def ask(batches: Batches) -> None:
+        await batches.sampled(0, SamplingRequest((1,), max_tokens=1))
+
+    async def asked() -> None:
+        nonlocal fails
+        batches = Batches(policy, limit=8)
+        for fails in (True, True, True, False, True):
+            with pytest.raises(Refused, match="is broken") if fails else nullcontext():
+                await ask(batches)
+
+    monkeypatch.setattr(inference_batches, "sample", sampled)
+    asyncio.run(asked())
+
+    assert capsys.readouterr().err.count("Traceback") == 2  # another one after an answer
 
 
 def test_a_long_prompt_is_tokenised_while_others_are_answered(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from by_hand import promote_head
+from endpoint import until
 from promoted_checkpoints import LINEAGE, lineage, train
+from recorded import groups_file, yes_pays
 from scored_windows import column, hour, scored_window
 
 from babylon_tasks.db import promotions
 from babylon_tasks.db.session import Connection
+from babylon_tasks.errors import TrainingError
 from babylon_tasks.settings import Settings, load_settings
+from babylon_tasks.tasks import trainer_manager
 from babylon_tasks.tasks.health.inference import lacks_model
 from babylon_tasks.tasks.trainer_manager import TrainerManager
+from babylon_tasks.training import child_log
 from babylon_tasks.training.checkpoints import WEIGHTS
+from babylon_tasks.training.protocol import EvaluateRequest
 from babylon_tasks.training.supervisor import Trainer
 
 pytestmark = pytest.mark.contract("today")
@@ -83,6 +90,41 @@ def test_what_serves_gives_way_when_its_files_are_damaged_though_nothing_is_trai
         assert connection.execute(newest).fetchone() == ("rollback", damaged, then)
     assert trainer.pid == started, "agents have not lost the others meanwhile"
     assert "checkpoint 1 cannot be loaded" in str(lineage(connection).trouble)
+
+
+def test_the_log_of_a_trainer_is_bounded_at_its_start_and_while_it_runs(
+    connection: Connection,
+    settings: Settings,
+    manager: TrainerManager,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    del connection
+    monkeypatch.setattr(child_log, "LOG_BYTES", 100_000)
+    monkeypatch.setattr(trainer_manager, "_WATCH_SECONDS", 0.05)
+    log = settings.data_dir / "trainer.log"
+    older = log.with_name("trainer.log.1")
+    log.parent.mkdir()
+    log.write_bytes(b"a" * 100_000)
+
+    manager.look()
+    assert older.read_bytes() == b"a" * 100_000
+    assert "computing on" in log.read_text()
+
+    with log.open("ab") as as_its_trainer_does:
+        as_its_trainer_does.write(b"b" * 100_000)
+    bounding = threading.Thread(target=manager.bound_log)
+    bounding.start()
+    until(lambda: not log.stat().st_size)
+    request = EvaluateRequest(steps=(9,), groups_path=groups_file(tmp_path, [yes_pays()]))
+    with manager.lock() as trainer, pytest.raises(TrainingError):
+        trainer.evaluate(request)
+    manager.close()
+    bounding.join(60)
+
+    assert not bounding.is_alive()
+    assert older.read_text().endswith("b" * 100_000)
+    assert log.read_text().startswith("Traceback")
 
 
 def test_a_trainer_that_could_not_be_told_what_serves_is_told_later(
