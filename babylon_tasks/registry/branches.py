@@ -18,19 +18,13 @@ def others(leaves: Iterable[int], parents: Parents) -> set[int]:
     return parents.keys() - {step for leaf in leaves for step in path(leaf, parents)}
 
 
-def passed_over(
-    steps: Iterable[int], serving: int, served: Collection[int], parents: Parents
-) -> set[int]:
-    """List those of the ``steps`` beside what serves that are older, and whose branch never served.
+def passed_over(steps: Iterable[int], serving: int, served: Collection[int]) -> set[int]:
+    """List those of the ``steps`` beside what serves that are older, and never served.
 
-    Only the newest checkpoint is decided about: by themselves they never serve any more. Pure.
+    Only the newest checkpoint is decided about: by themselves they never serve any more, whatever
+    served before they were trained from it. Pure.
     """
-    here = set(path(serving, parents))
-    return {
-        step
-        for step in steps
-        if step < serving and set(path(step, parents)).isdisjoint(set(served) - here)
-    }
+    return {step for step in steps if step < serving and step not in served}
 
 
 def end_others(

@@ -113,7 +113,7 @@ def undecided(connection: Connection, lineage: str) -> set[int]:
 
 
 def may_serve(connection: Connection, settings: Settings) -> set[int]:
-    """List those undecided steps that are kept, since they may still serve or have served.
+    """List those undecided steps whose branches are kept: they may still serve, or have served.
 
     In mode ``manual`` all: an operator may choose any. Else none that lacked evidence
     before another one served: what it has used would count for nothing.
@@ -124,8 +124,7 @@ def may_serve(connection: Connection, settings: Settings) -> set[int]:
     if not found or row is None or settings.promotion_mode == "manual":
         return found
     served = {one.step for one in promotions.served(connection, lineage)}
-    parents = lineages.parents(connection, lineage)
-    return found - passed_over(found, row.serving_step, served, parents)
+    return found - passed_over(found, row.serving_step, served)
 
 
 def why_undecided(connection: Connection, settings: Settings, *, can_branch: bool) -> str | None:

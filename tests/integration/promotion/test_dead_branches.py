@@ -242,6 +242,30 @@ def test_where_an_operator_decides_none_of_them_is_given_up(
     assert dead(too_few) == []
 
 
+def test_what_was_held_beside_what_a_look_back_left_is_given_up_with_the_others(
+    connection: Connection, settings: Settings, trainer: PeerTrainer
+) -> None:
+    """Step 3 came from 2, which served before 1 did again, and never served itself: 4 does."""
+    by_hand = {"reason": "r", "figures": {}, "actor": "operator"}
+    for n in (1, 2):
+        trained(connection, settings, trainer, n)
+        serving.promote(connection, LINEAGE, n, **by_hand)
+    trained(connection, settings, trainer, 3)
+    assert evaluated(settings, trainer).action == "held"
+    assert serving.go_back(connection, LINEAGE, 1, instead_of=2, **by_hand)
+    trained(connection, settings, trainer, 4)
+    assert dead(connection) == [], "nothing has been decided about it"
+    serving.promote(connection, LINEAGE, 4, **by_hand)
+    scored_window(connection, hour(5))
+
+    outcome = train(settings, trainer)
+
+    assert outcome.windows == [hour(3), hour(5)]
+    assert dead(connection) == [3], "what served was right when it was taken"
+    assert [request.parent_step for request in trainer.requests] == [0, 1, 2, 1, 4]
+    no_violation(connection, settings)
+
+
 def test_after_a_refusal_the_same_data_are_not_tried_again_until_something_is_new(
     held: Connection, settings: Settings, trainer: PeerTrainer
 ) -> None:
