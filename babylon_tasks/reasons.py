@@ -56,6 +56,7 @@ class Reason(StrEnum):
     NO_LOGPROBS = "no_logprobs"
     NO_TOKEN_IDS = "no_token_ids"  # noqa: S105
     TEMPERED = "tempered"
+    SHAPED = "shaped"
     NOT_PARENT = "not_parent"
     AMBIGUOUS_CAPTURE = "ambiguous_capture"  # several captured calls have its texts, and differ
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from babylon_tasks.reasons import Reason, Stage
 from babylon_tasks.states import WindowState
@@ -40,7 +40,8 @@ class LlmCall(Struct, frozen=True, gc=False):
     ``logprobs`` has one natural-log probability per response token, ``token_ids`` its ids,
     ``tokens`` and ``token_bytes`` its text. ``prompt_tokens`` and ``completion_tokens`` are the
     server's counts, ``prompt_ids`` the prompt's token ids. ``carries`` names what the messages
-    cannot express: ``tools`` or ``images``.
+    cannot express: ``tools`` or ``images``. ``shaped``: by parameters that change what is sampled
+    without showing in the log-probabilities.
     """
 
     model: str
@@ -59,6 +60,8 @@ class LlmCall(Struct, frozen=True, gc=False):
     purpose: str = ""  # the kind of question, where recorded: "action", "multi_step_…"
     carries: str | None = None
     prompt_ids: TokenIds | None = None
+    # Only in the JSON of calls that are: members of planned steps are compared by their hash.
+    shaped: bool | UnsetType = UNSET
 
 
 class TextHashes(Struct, frozen=True, gc=False):
@@ -91,9 +94,10 @@ class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
 
     ``step`` is the checkpoint's, or else ``model`` the name of another server's model. ``exact``:
     ``token_ids`` (int32) and ``logprobs`` (float32, both little-endian) are those of the
-    policy itself, ``prompt_ids`` (int32) those of the prompt where they are kept.
-    ``trajectory_id`` and ``place`` are the recorded call that it is joined to. ``from_prompt``: a
-    pattern found ``agent`` in the system prompt.
+    policy itself, ``prompt_ids`` (int32) those of the prompt where they are kept. ``shaped``: the
+    request had a parameter that makes them those of no policy. ``trajectory_id`` and ``place`` are
+    the recorded call that it is joined to. ``from_prompt``: a pattern found ``agent`` in the system
+    prompt.
     """
 
     capture_id: UUID
@@ -119,6 +123,7 @@ class CapturedSample(Struct, frozen=True, kw_only=True, gc=False):
     from_prompt: bool = False
     prompt_ids: bytes | None = None
     model: str | None = None
+    shaped: bool = False
 
 
 class AgentAction(Struct, frozen=True, gc=False):

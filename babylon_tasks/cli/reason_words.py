@@ -29,6 +29,7 @@ _REASONS: Mapping[str, str] = {
     Reason.UNKNOWN_POLICY_STEP: "which checkpoint answered is not known",
     Reason.STALE: "the checkpoint that answered is too many steps behind",
     Reason.TEMPERED: "the answers were sampled at another temperature than 1",
+    Reason.SHAPED: "the answers were sampled with parameters that change the policy",
     Reason.NOT_PARENT: "another checkpoint than the parent answered",
     Reason.DELETED: "Babylon deleted its rows",
     Reason.CHANGED: "Babylon changed its rows after they were scored",

@@ -7,7 +7,8 @@
 | rescored | was answered by a checkpoint of the lineage whose weights still exist, to compute them again |
 | none | lacks all of these; its importance ratio is unknown |
 
-All but ``none`` require temperature 1 and top_p 1: only then was the policy itself sampled.
+All but ``none`` require temperature 1, top_p 1 and no parameter that shapes the sample: only then
+was the policy itself sampled.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -173,4 +174,4 @@ def _unknown(call: LlmCall, *, scored: bool) -> Reason | None:
     if call.temperature != 1 or call.top_p != 1:
         # Servers report log-probabilities from before temperature and top_p.
         return Reason.TEMPERED
-    return None
+    return Reason.SHAPED if call.shaped else None

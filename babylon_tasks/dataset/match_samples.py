@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, structs
 
 from babylon_tasks.dataset.packed_tokens import IDS, LOGPROBS, unpacked
 from babylon_tasks.dataset.text_hashes import text_hashes
@@ -96,7 +96,7 @@ def as_sampled(call: LlmCall, sample: CapturedSample) -> LlmCall:
     """Take from the capture how a call was sampled; what was asked and answered stays as recorded.
 
     Without exact tokens this is which checkpoint answered, or which model of another server, and
-    with which parameters.
+    with which parameters. Where they are exact, no parameter shaped them, whatever the record says.
     """
     named = None if sample.step is None else policy_name(sample.lineage, sample.step)
     call = structs.replace(
@@ -106,6 +106,7 @@ def as_sampled(call: LlmCall, sample: CapturedSample) -> LlmCall:
         temperature=call.temperature if sample.temperature is None else sample.temperature,
         top_p=call.top_p if sample.top_p is None else sample.top_p,
         carries="tools" if sample.with_tools else call.carries,
+        shaped=True if sample.shaped else call.shaped,
     )
     if not sample.exact:
         return call
@@ -119,6 +120,7 @@ def as_sampled(call: LlmCall, sample: CapturedSample) -> LlmCall:
         prompt_tokens=sample.prompt_tokens or call.prompt_tokens,
         completion_tokens=sample.completion_tokens or call.completion_tokens,
         prompt_ids=unpacked(IDS, sample.prompt_ids) or call.prompt_ids,
+        shaped=UNSET,
     )
 
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from babylon_tasks.decode.errors import Undecodable
+from babylon_tasks.decode.shaped_call import ShapingKeys, is_shaped
 from babylon_tasks.decode.token_ids import NONE, count_ids, read_ids
 from babylon_tasks.policy_names import policy_step
 from babylon_tasks.reasons import Reason
@@ -52,7 +53,7 @@ class _Logprobs(Struct, gc=False):
     content: list[TokenLogprob] | None = None
 
 
-class Call(Struct, gc=False):
+class Call(ShapingKeys, gc=False):
     """The keys of a recorded call that are read."""
 
     response: str
@@ -68,6 +69,7 @@ class Call(Struct, gc=False):
     promptTokenIds: msgspec.Raw = NONE
     policyStep: int | None = None
     topP: float | None = None
+    top_p: float | None = None
     finishReason: Any = None
     promptTokens: Any = None
     completionTokens: Any = None
@@ -96,6 +98,7 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
         policy = policy_step(model)
     finish = _finish_reason(call.finishReason)
     sampled = _sampled_tokens(call, step)
+    top_p = call.top_p if call.topP is None else call.topP
     return LlmCall(
         model=model,
         messages=read_messages(call, step),
@@ -106,13 +109,14 @@ def read_call(call: Call, step: int, done: str = "") -> LlmCall:
         token_ids=sampled.ids,
         tokens=sampled.texts,
         token_bytes=sampled.data,
-        top_p=1.0 if call.topP is None else call.topP,
+        top_p=1.0 if top_p is None else top_p,
         finish_reason=finish,
         prompt_tokens=_count(call.promptTokens),
         completion_tokens=_count(call.completionTokens),
         purpose=read_purpose(call, done),
         carries=_carried(call, finish),
         prompt_ids=read_ids(call.promptTokenIds) or None,
+        shaped=True if is_shaped(call) else UNSET,
     )
 
 

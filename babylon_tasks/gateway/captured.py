@@ -20,10 +20,11 @@ from babylon_tasks.db.calls import CapturedCall
 from babylon_tasks.gateway.asker import Asker
 from babylon_tasks.gateway.passed_answer import read_passed
 from babylon_tasks.gateway.request import GatewayRequest
-from babylon_tasks.gateway.trainer_body import KNOWN, shaped
+from babylon_tasks.gateway.trainer_body import shaped
 from babylon_tasks.gateway.trainer_reply import SampleState
 from babylon_tasks.policy_names import policy_step
 from babylon_tasks.recorder.completion import Completion, read_messages
+from babylon_tasks.shaped_sampling import KNOWN
 from babylon_tasks.windows import window_id
 
 _SCALARS = ("max_tokens", "max_completion_tokens", "n", "seed", "temperature", "top_p")

@@ -15,57 +15,13 @@ from msgspec import Raw
 
 from babylon_tasks.gateway.profiles import Profile
 from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.shaped_sampling import HARMLESS, shaping
 
 _OURS = ("stream", "stream_options")
 # Absent ones would be filled from the server's generation config, unseen.
 _EXPLICIT = {"temperature": Raw(b"1"), "top_p": Raw(b"1"), "top_logprobs": Raw(b"0")}
 _REMOVED = ("logprobs", "return_token_ids")  # from the answer, where the client did not ask
 _BUDGETS = ("max_completion_tokens", "max_tokens")
-# With these and no other parameters the policy itself is sampled, at its temperature and top_p.
-_PLAIN = frozenset(
-    {
-        "model",
-        "messages",
-        "temperature",
-        "top_p",
-        "n",
-        "max_tokens",
-        "max_completion_tokens",
-        "stop",
-        "seed",
-        "logprobs",
-        "top_logprobs",
-        "stream",
-        "stream_options",
-        "return_token_ids",
-        "return_tokens_as_token_ids",
-        "chat_template_kwargs",
-        "user",
-        "metadata",
-        "store",
-        "service_tier",
-        "safety_identifier",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "parallel_tool_calls",
-    }
-)
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "repetition_penalty": (1,),
-    "top_k": (0, -1),
-    "min_p": (0,),
-    "logit_bias": ({},),
-    "response_format": ({"type": "text"},),
-    "tools": ([],),
-    "tool_choice": ("none",),
-    "functions": ([],),
-    "function_call": ("none",),
-}
-KNOWN = _PLAIN | _NEUTRAL.keys()
 _MARGIN = 8  # tokens: counts of a prompt in an error's text may leave out the template's last ones
 _OWN_LIMIT = re.compile(r"max_(?:completion_)?tokens: Expected `int` <= (\d{1,9})")
 _CONTEXT = re.compile(r"maximum context length (?:is|of) (\d{1,9})")
@@ -120,16 +76,8 @@ def _may_add(asked: GatewayRequest, name: str, value: Any) -> bool:
 
 
 def shaped(asked: GatewayRequest) -> bool:
-    """Check whether a parameter changes what is sampled without showing in the log-probabilities.
-
-    A temperature or top_p that is not a number, which some servers accept, counts as one.
-    """
-    numbers = (asked.value(name) for name in ("temperature", "top_p") if asked.given(name))
-    return any(type(one) not in (int, float) for one in numbers) or any(
-        asked.given(name) and asked.value(name) not in _NEUTRAL.get(name, ())
-        for name in asked.fields
-        if name not in _PLAIN
-    )
+    """Check whether a parameter makes the sample another than log-probabilities show."""
+    return bool(shaping({name: asked.value(name) for name in asked.fields if name not in HARMLESS}))
 
 
 def smaller_budget(asked: GatewayRequest, refusal: str) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
+_OPTIONS = ("extra_body", "extra_headers", "extra_query", "timeout")  # of OpenAI's client
 _TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # vLLM with return_tokens_as_token_ids, ART
 
 
@@ -135,6 +136,12 @@ def carried(messages: Iterable[Any]) -> str | None:
             # An image, audio, a file: none of them is text, so they are all reported alike.
             kind = "images" if any(_get(p, "text") is None for p in content) else kind
     return kind
+
+
+def request_body(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Make of the keywords of a request with OpenAI's client the fields that a server gets."""
+    fields = {name: value for name, value in keywords.items() if name not in _OPTIONS}
+    return fields | dict(keywords.get("extra_body") or {})
 
 
 def plain(value: Any) -> Any:

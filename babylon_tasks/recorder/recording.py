@@ -18,7 +18,9 @@ from babylon_tasks.recorder.completion import (
     plain,
     read_completion,
     read_messages,
+    request_body,
 )
+from babylon_tasks.shaped_sampling import shaping
 
 log = structlog.get_logger(__name__)
 _UNFINISHED = {"actionType": "pending", "parameters": {}, "success": False}
@@ -50,6 +52,7 @@ class AgentStep:
         top_p: float | None = None,
         finish_reason: str | None = None,
         tools: Iterable[Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
         latency_ms: float | None = None,
         choice: int = 0,
         keep_prompt_ids: bool = False,
@@ -57,9 +60,11 @@ class AgentStep:
         """Record a call: an unchanged OpenAI ChatCompletion, or its parts by keyword.
 
         A keyword wins over the completion. ``temperature``, ``top_p`` and ``tools`` are those of
-        the request. ``policy`` is the checkpoint that answered; without it, it is read from a
-        model name such as ``lineage@12``. ``keep_prompt_ids`` keeps the prompt's token ids, where
-        the server reports them: ART 0.5.23 needs them, and they double the record.
+        the request, ``parameters`` all its others: one that changes what is sampled, such as
+        ``top_k``, is recorded by name, and no step takes the call as ``exact``. ``policy`` is the
+        checkpoint that answered; without it, it is read from a model name such as ``lineage@12``.
+        ``keep_prompt_ids`` keeps the prompt's token ids, where the server reports them: ART 0.5.23
+        needs them, and they double the record.
         """
         with self._recording.guarded("llm_call"):
             read = Completion("", "") if completion is None else read_completion(completion, choice)
@@ -88,6 +93,7 @@ class AgentStep:
                 "completionTokens": read.completion_tokens,
                 "policyStep": policy_step(name) if policy is None else int(policy),
                 "tools": definitions or None,
+                "shaped": shaping(request_body(parameters or {})) or None,
                 "toolCalls": list(read.tool_calls) or None,
                 "carries": "tools" if by_tool else carried(messages),
             }

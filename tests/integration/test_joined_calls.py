@@ -198,6 +198,17 @@ def test_what_was_captured_decides_why_a_call_is_refused(
     assert refused(connection) == dict.fromkeys(ids, reason)
 
 
+def test_ids_without_log_probabilities_do_not_hide_what_the_gateway_saw(
+    connection: Connection, make_settings: Make
+) -> None:
+    settings = make_settings(retry_delay_seconds=0, max_group_size=4, logprobs="parent")
+    recorded = llm_call("YES", model="huggingface", tokenIds=IDS)
+    ids = scored_window(connection, rewards=MANY[:4], calls=[recorded])
+    captured(connection, AGENTS, sample_state="shaped")
+    train(settings)
+    assert refused(connection) == dict.fromkeys(ids, "shaped")
+
+
 def test_what_was_recorded_whole_needs_no_capture(
     connection: Connection, settings: Settings
 ) -> None:

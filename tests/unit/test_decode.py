@@ -6,12 +6,13 @@ import json
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from factories import action, llm_call, plugin_step, step
 from raw_rows import decoded, raw
 
 from babylon_tasks.decode import decode, decode_facts
-from babylon_tasks.records import Rejection, Trajectory
+from babylon_tasks.records import LlmCall, Rejection, Trajectory
 
 
 def one_call(**keys: Any) -> Any:
@@ -113,6 +114,54 @@ def test_what_is_no_sum_of_money_is_not_known_and_its_row_is_used() -> None:
     assert isinstance(found, Trajectory)
     assert (found.first_pnl, found.last_pnl, found.final_pnl) == (None, None, None)
     assert found.actions[0].staked is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "shaped"),
+    [
+        ({"shaped": ["top_k"]}, True),
+        ({"top_k": 40}, True),
+        ({"topK": 40}, True),
+        ({"min_p": 0.05}, True),
+        ({"minP": 0.05}, True),
+        ({"frequency_penalty": 0.5}, True),
+        ({"frequencyPenalty": -0.5}, True),
+        ({"presence_penalty": 1}, True),
+        ({"presencePenalty": 1}, True),
+        ({"repetition_penalty": 1.1}, True),
+        ({"repetitionPenalty": 1.1}, True),
+        ({"logit_bias": {"7": -100}}, True),
+        ({"logitBias": {"7": -100}}, True),
+        ({"response_format": {"type": "json_object"}}, True),
+        ({"responseFormat": {"type": "json", "schema": {}}}, True),
+        ({"topK": "none"}, True),
+        ({}, False),
+        ({"shaped": []}, False),
+        (
+            {"topK": 0, "top_k": -1, "minP": 0.0, "frequencyPenalty": 0, "presence_penalty": 0},
+            False,
+        ),
+        ({"repetitionPenalty": 1.0, "logitBias": {}, "responseFormat": {"type": "text"}}, False),
+        ({"topK": None, "responseFormat": None}, False),
+    ],
+)
+def test_parameters_that_shape_a_sample_are_read_in_both_spellings(
+    keys: dict[str, Any], shaped: bool
+) -> None:
+    assert bool(one_call(**keys).shaped) is shaped
+
+
+def test_top_p_is_read_in_both_spellings() -> None:
+    assert one_call(top_p=0.9).top_p == one_call(topP=0.9, top_p=1).top_p == 0.9
+    assert one_call(top_p=None).top_p == 1
+
+
+def test_a_call_that_nothing_shaped_says_nothing_of_it() -> None:
+    """So that members that an earlier release has planned keep their hashes."""
+    plain = msgspec.json.encode(one_call())
+    assert b"shaped" not in plain
+    assert msgspec.json.decode(plain, type=LlmCall) == one_call()
+    assert msgspec.json.decode(msgspec.json.encode(one_call(topK=7)), type=LlmCall).shaped is True
 
 
 def test_shape_a_keeps_the_prompts_as_they_were_sent() -> None:

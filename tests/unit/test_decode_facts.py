@@ -63,6 +63,10 @@ _WITH_TEXTS = st.fixed_dictionaries(
         "purpose": st.sampled_from(["action", "forecast", "\0", 7]),
         "actionType": st.sampled_from(["BUY_SHARES", "FORECAST", "POSE"]),
         "callId": st.sampled_from(["c-1", "c-2"]),
+        "topP": st.sampled_from([1, 0.9, "1", None]),
+        "top_p": st.sampled_from([1, 0.9, "1", None]),
+        "topK": st.sampled_from([40, -1, "\0", "\ud800"]) | JSON,
+        "shaped": st.sampled_from([["top_k"], [], "\0"]) | JSON,
     },
 )
 _CALL = _WITH_TOKENS | _WITH_TEXTS | st.dictionaries(KEYS, JSON, max_size=3)

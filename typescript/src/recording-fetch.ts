@@ -136,6 +136,7 @@ async function recordAnswer(
       topP: typeof topP === "number" ? topP : undefined,
       maxTokens: Number(asked["max_completion_tokens"] ?? asked["max_tokens"] ?? 0),
       tools: list(asked["tools"]),
+      parameters: asked,
       latencyMs,
       choice,
       keepPromptIds,

@@ -12,6 +12,7 @@ import {
 } from "./completion.ts";
 import { type Fields, number, present } from "./json.ts";
 import { policyStep } from "./policy-names.ts";
+import { shaping } from "./shaped-sampling.ts";
 
 /** What is known of a trajectory from its start. */
 export interface Facts {
@@ -84,6 +85,8 @@ export interface Call {
   readonly maxTokens: number;
   readonly topP?: number | undefined;
   readonly tools?: readonly unknown[] | undefined;
+  /** The request's other parameters: one that changes what is sampled is recorded, by name. */
+  readonly parameters?: Fields | undefined;
   readonly purpose?: string;
   readonly actionType?: string;
   /** The checkpoint that answered; without it, it is read from a model name as `lineage@12`. */
@@ -152,6 +155,7 @@ export class AgentStep {
       const chat = readMessages(call.messages);
       const { promptTokens, completionTokens, toolCalls } = read;
       const tools = call.tools ?? [];
+      const shaped = shaping(call.parameters ?? {});
       const model = call.model ?? read.model;
       const byTool = tools.length > 0 || toolCalls.length > 0;
       // What two prompts cannot express.
@@ -177,6 +181,7 @@ export class AgentStep {
           completionTokens,
           policyStep: call.policy ?? policyStep(model),
           tools: tools.length > 0 ? tools : undefined,
+          shaped: shaped.length > 0 ? shaped : undefined,
           toolCalls: toolCalls.length > 0 ? toolCalls : undefined,
           carries: byTool ? "tools" : carried(call.messages),
           messages: isPlain ? undefined : chat,

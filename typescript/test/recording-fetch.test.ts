@@ -250,6 +250,28 @@ test("a client that counts the bytes of its request itself is answered", async (
   assert.deepEqual(agents, ["agent-7", "agent-7"]);
 });
 
+test("what a parameter of the request shaped is recorded as such", async () => {
+  reply = { status: 200, body: JSON.stringify(ANSWER) };
+  const calls = await recorded(
+    recordingFetch(),
+    { response_format: { type: "json_object" }, top_k: 40 },
+    { frequency_penalty: 0.5, seed: 4 },
+    { temperature: "1" },
+    { top_k: -1, min_p: 0, logit_bias: {}, response_format: { type: "text" }, presence_penalty: 0 },
+    { nvext: { extra_fields: ["engine_data"] }, stop: ["\n"], repetition_penalty: null },
+  );
+  assert.deepEqual(
+    calls.map((call) => call["shaped"]),
+    [["response_format", "top_k"], ["frequency_penalty"], ["temperature"], undefined, undefined],
+  );
+});
+
+test("so is what we add ourselves", async () => {
+  reply = { status: 200, body: JSON.stringify(ANSWER) };
+  const [call] = await recorded(recordingFetch({ asks: { logprobs: true, top_k: 20 } }), {});
+  assert.deepEqual(call?.["shaped"], ["top_k"]);
+});
+
 test("several answers are recorded, each", async () => {
   const [choice] = ANSWER.choices;
   const choices = [choice, { ...choice, index: 1, token_ids: [8] }];

@@ -17,6 +17,7 @@ SELECT c.capture_id, c.asked_at, c.window_id, c.agent, c.lineage, c.step, c.mode
             THEN least(greatest((c.sampling -> 'top_p')::numeric, -1), 1e6)::float8 END AS top_p,
        c.sample_state = 'shaped' AND c.sampling -> 'others' ?| ARRAY['tools', 'functions']
            AS with_tools,
+       c.sample_state = 'shaped' AS shaped,
        c.finish_reason, c.prompt_tokens, c.completion_tokens, c.trajectory_id, c.place,
        c.agent_source = 'system_prompt' AS from_prompt,
        CASE WHEN jsonb_typeof(c.sampling -> 'prompt_ids') = 'string'

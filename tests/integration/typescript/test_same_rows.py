@@ -19,6 +19,7 @@ from babylon_tasks.errors import BadWindowId
 from babylon_tasks.recorder import Recorder
 from babylon_tasks.records import Trajectory
 from babylon_tasks.settings import Settings
+from babylon_tasks.shaped_sampling import KNOWN, NEUTRAL
 from babylon_tasks.windows import window_id, window_start
 
 NOW = "2026-01-31T09:00:00.250Z"
@@ -41,6 +42,13 @@ def completion(*, model: str = "babylon@3", **choice: Any) -> dict[str, Any]:
 TOOL = {"type": "function", "function": {"name": "trade", "parameters": {}}}
 CALLED = {"id": "c", "type": "function", "function": {"name": "trade", "arguments": "{}"}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
+# A plain parameter may have any value; of the others this one, and more than is asked of Dynamo.
+ODD = {
+    **dict.fromkeys(sorted(KNOWN), 7),
+    "invented": 7,
+    "top_p": "1",
+    "nvext": {"extra_fields": [], "top_k": 1},
+}
 A_CALL: dict[str, tuple[Any, dict[str, Any]]] = {
     "art": (completion(**entries({"token": "token_id:7", "logprob": -0.5, "bytes": None})), {}),
     "vllm": (
@@ -116,6 +124,18 @@ A_CALL: dict[str, tuple[Any, dict[str, Any]]] = {
     "one answer of several": (
         {**completion(), "choices": [completion()["choices"][0]] * 2},
         {"choice": 1},
+    ),
+    "shaped by all that may": (completion(), {"parameters": ODD}),
+    **{
+        f"neutral, {place + 1} of each": (
+            completion(),
+            {"parameters": {k: v[place % len(v)] for k, v in NEUTRAL.items()}},
+        )
+        for place in range(2)
+    },
+    "what the answer is to have": (
+        completion(),
+        {"parameters": {"nvext": {"extra_fields": ["engine_data"]}, "top_k": None}},
     ),
 }  # fmt: skip
 

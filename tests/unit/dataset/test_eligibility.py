@@ -124,6 +124,7 @@ NOTHING = {"logprobs": None, "token_ids": None}
         ({"temperature": 0.7}, "tempered"),
         ({"temperature": 0.0}, "tempered"),
         ({"top_p": 0.95}, "tempered"),
+        ({"shaped": True}, "shaped"),
         ({"carries": "tools"}, "tools"),
         ({"carries": "images"}, "images"),
     ],
@@ -142,6 +143,7 @@ def test_a_call_is_exact_if_it_records_each_token_that_the_policy_itself_was_sam
         (4, NOTHING, "no_token_ids"),
         (4, NO_LOGPROBS | {"temperature": 0.7}, "tempered"),
         (4, NO_LOGPROBS | {"top_p": 0.9}, "tempered"),
+        (4, NO_LOGPROBS | {"shaped": True}, "shaped"),
     ],
 )
 def test_what_the_parent_itself_answered_needs_no_log_probabilities(
@@ -177,7 +179,8 @@ def test_the_operator_may_let_in_what_says_little_but_not_what_is_another_questi
     one: LlmCall, reason: str
 ) -> None:
     assert found(one, EXACT, NONE) == reason
-    assert found(call("babylon@5", temperature=0.7, logprobs=None), EXACT, NONE) == "none"
+    for parts in ({"temperature": 0.7, "logprobs": None}, {"shaped": True}):
+        assert found(call("babylon@5", **parts), EXACT, NONE) == "none"
 
 
 def test_a_step_starts_from_what_serves() -> None:

@@ -163,6 +163,16 @@ def test_without_exact_tokens_only_the_checkpoint_is_known() -> None:
     assert as_sampled(call(), sample(exact=False, with_tools=True)).carries == "tools"
 
 
+def test_what_a_parameter_shaped_is_so_whatever_ids_the_agent_recorded() -> None:
+    recorded = call(token_ids=(5, 2))
+    assert as_sampled(recorded, sample(exact=False, shaped=True)).shaped is True
+    assert not as_sampled(recorded, sample(exact=False)).shaped
+    # The gateway knows what was asked; the record may name a default that was never sent.
+    told = call(shaped=True)
+    assert as_sampled(told, sample(exact=False)).shaped is True
+    assert not as_sampled(told, sample()).shaped
+
+
 def test_a_call_is_looked_for_where_it_lacks_its_tokens_or_their_log_probabilities() -> None:
     calls = (
         call(),

@@ -153,6 +153,23 @@ def test_a_checkpoint_is_asked_at_the_temperature_of_the_setting(
     assert json.loads(came.for_another("qwen/q")) == {**kept, "model": "qwen/q"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"nvext": {"extra_fields": ["engine_data"]}}, False),
+        ({"nvext": {"extra_fields": ["engine_data"], "top_k": 20}}, True),
+        ({"nvext": 7}, True),
+        ({"temperature": "1"}, True),
+        ({"temperature": 0.5, "top_p": None, "logit_bias": {}}, False),
+        ({"logit_bias": {"7": 1}}, True),
+    ],
+)
+def test_what_only_asks_for_fields_of_the_answer_shapes_no_sample(
+    fields: dict[str, Any], expected: bool
+) -> None:
+    assert shaped(asked(**fields)) is expected
+
+
 def reply(ids: list[Any], logprobs: list[float | None], tokens: int) -> dict[str, Any]:
     content = [{"token": "a", "logprob": one, "bytes": None} for one in logprobs]
     choice = {

@@ -229,6 +229,48 @@ def test_a_completion_without_logprobs_has_none() -> None:
     assert "tokenIds" not in call
 
 
+JSON_ONLY = {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        ({"top_k": 40}, ["top_k"]),
+        ({"response_format": JSON_ONLY, "min_p": 0.1}, ["min_p", "response_format"]),
+        ({"frequency_penalty": 0.5, "presence_penalty": 0}, ["frequency_penalty"]),
+        ({"extra_body": {"repetition_penalty": 1.1, "return_token_ids": True}},
+         ["repetition_penalty"]),
+        ({"temperature": "1"}, ["temperature"]),
+        ({"nvext": {"extra_fields": [], "greed_sampling": True}}, ["nvext"]),
+    ],
+)  # fmt: skip
+def test_a_call_that_a_parameter_shaped_is_recorded_as_such(
+    parameters: dict[str, Any], names: list[str]
+) -> None:
+    made = recording()
+    made.step().llm_call(
+        completion(["YE"]), messages=MESSAGES, temperature=1, max_tokens=1, parameters=parameters
+    )
+    assert made.steps[0]["llmCalls"][0]["shaped"] == names
+    row, _ = finished(made)
+    assert decoded(row).calls[0].shaped is True
+
+
+def test_what_leaves_the_policy_as_it_is_shapes_no_call() -> None:
+    asked = {
+        "model": "babylon@3",
+        "top_k": -1,
+        "logit_bias": {},
+        "response_format": {"type": "text"},
+        "frequency_penalty": None,
+        "seed": 4,
+        "nvext": {"extra_fields": ["engine_data"]},
+        "extra_headers": {"X-Babylon-Agent": "agent-1"},
+        "extra_body": {"min_p": 0.0},
+    }
+    assert "shaped" not in call_of(completion(["YE"]), parameters=asked)
+
+
 def test_plain_fields_do_as_well_and_win_over_a_completion() -> None:
     call = call_of(
         completion(["YE", "S"]),
