@@ -139,6 +139,8 @@ async function recordAnswer(
       parameters: asked,
       latencyMs,
       choice,
+      // Clients act upon the first; what earned the step's reward is the last with purpose action.
+      purpose: choice === 0 ? "action" : "other",
       keepPromptIds,
     });
   }

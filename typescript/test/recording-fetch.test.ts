@@ -272,14 +272,17 @@ test("so is what we add ourselves", async () => {
   assert.deepEqual(call?.["shaped"], ["top_k"]);
 });
 
-test("several answers are recorded, each", async () => {
+test("several answers are recorded, each, and the first is the one that is acted upon", async () => {
   const [choice] = ANSWER.choices;
   const choices = [choice, { ...choice, index: 1, token_ids: [8] }];
   reply = { status: 200, body: JSON.stringify({ ...ANSWER, choices }) };
   const calls = await recorded(recordingFetch(), { n: 2 });
   assert.deepEqual(
-    calls.map((call) => call["tokenIds"]),
-    [[7], [8]],
+    calls.map((call) => [call["tokenIds"], call["purpose"]]),
+    [
+      [[7], "action"],
+      [[8], "other"],
+    ],
   );
 });
 
