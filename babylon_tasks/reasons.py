@@ -112,7 +112,7 @@ class ScoreAnewReason(StrEnum):
 
     ROWS_CHANGED = "rows changed"
     OUTCOMES = "outcomes came or changed"
-    FREED = "a dead branch had used some of it"  # which the newest reward version left out
+    FREED = "a dead branch had used some of it"  # which the newest reward version has not
     WAIT_IS_OVER = "the wait for outcomes is over"  # not stored: it follows from the hour
 
 

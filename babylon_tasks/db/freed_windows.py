@@ -1,7 +1,7 @@
 """Windows of which a branch that has died used something: it is free, and rewarded anew if need be.
 
-A reward version leaves out what steps had used before it. Whatever the window's state, what is free
-again must be in its next version.
+A reward version of an earlier release left out what steps had used before it. Whatever the window's
+state, what is free again must be in its next version.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def return_freed(connection: Connection, window: str, *, lineage: str, actor: st
 
 def _be_scored_with_it(connection: Connection, window: str, *, lineage: str, actor: str) -> None:
     if rows.get(connection, window).state is WindowState.SCORING:
-        # The run has read what is used, and leaves it out: it loses its claim.
+        # The run has read what is used, and counts this as used: it loses its claim.
         detail = {"because": ScoreAnewReason.FREED}
         move(
             connection,

@@ -67,7 +67,8 @@ class ScoringRun:
         self.connection = connection
         self.claimed = claimed
         self.on_progress, self.on_answer = reports
-        # A new reward version leaves out what steps have used.
+        # They keep the reward that they were used with, but the others are compared with them, and
+        # they with the others: arms of agents must not be rewarded by different outcomes.
         self.used = (
             claims.consumed(connection, claimed.window)
             if claimed.reward_version > 1
@@ -94,7 +95,9 @@ class ScoringRun:
             # A connection of its own: this one stays free for outcomes and for the lease.
             with (
                 session(settings) as reading,
-                closing(stream_window(reading, claimed.window, settings)) as batches,
+                closing(
+                    stream_window(reading, claimed.window, settings, used=bool(self.used))
+                ) as batches,
             ):
                 book = OutcomeBook(self.connection, claimed.window)
                 for batch in batches:
@@ -120,8 +123,8 @@ class ScoringRun:
         """Decode a batch and hash it; only a judge needs trajectories whole."""
         decoded: list[tuple[Facts, str, Trajectory | None]] = []
         for raw in batch:
-            if raw.trajectory_id in self.used:
-                continue
+            if raw.trajectory_id in self.used:  # Babylon's mark is ours
+                raw = structs.replace(raw, already_used=False)
             found = decode(raw) if self.whole else decode_facts(raw)
             if isinstance(found, Rejection):
                 self._reject(found, rejections)
@@ -176,7 +179,13 @@ class ScoringRun:
                 )
                 self._reject(rejection, rejections)
                 continue
-            self.summary.add(row.agent_id, one.group, one.score.reward, activity(facts))
+            self.summary.add(
+                row.agent_id,
+                one.group,
+                one.score.reward,
+                activity(facts),
+                used=row.trajectory_id in self.used,
+            )
             scores.add(
                 ScoreRow(
                     trajectory_id=row.trajectory_id,
@@ -191,7 +200,7 @@ class ScoringRun:
             )
 
     def _reject(self, rejection: Rejection, rejections: Spool[Rejection]) -> None:
-        self.summary.rejected[rejection.reason] += 1
+        self.summary.reject(rejection.reason, used=rejection.trajectory_id in self.used)
         kind = rejection.stage, rejection.reason
         if self.details.get(kind) == rejection.detail:  # written once: trajectory_history.detail
             rejection = structs.replace(rejection, detail=None)
@@ -201,11 +210,7 @@ class ScoringRun:
 
     def _between_batches(self) -> None:
         if self.on_progress is not None:
-            done = (
-                self.summary.used
-                + self.summary.rejected.total()
-                + len(self.window_rewards.evidence)
-            )
+            done = self.summary.rejected.total() + len(self.window_rewards.evidence)
             self.on_progress(done, self.claimed.expected)
         self._keep_claim()
 

@@ -14,12 +14,15 @@ from babylon_tasks.states import WindowState
 class WindowSummary:
     """What a run has read so far; memory grows with agents and groups, not with trajectories.
 
-    ``used``: trajectories that steps have taken already, under an earlier reward version.
+    ``used``: trajectories that steps have taken already, under an earlier reward version. They are
+    in all figures, but what state follows is decided by ``scored``, the others.
     """
 
     def __init__(self, used: int = 0) -> None:
         self.used = used
+        self._is_used = used > 0
         self.scored = 0
+        self._rewarded = 0
         self.rejected: Counter[Reason] = Counter()
         self.agents: set[str] = set()
         self._right = self._decided = 0
@@ -32,7 +35,7 @@ class WindowSummary:
 
     @property
     def trajectories(self) -> int:
-        """All rows read, used or not."""
+        """All rows, used or not."""
         return self.used + self.scored + self.rejected.total()
 
     def add_evidence(self, evidence: Evidence) -> None:
@@ -43,14 +46,24 @@ class WindowSummary:
             self._profits += 1
             self._profit += evidence.profit
 
-    def add(self, agent: str, group: str, reward: float, activity: float) -> None:
+    def reject(self, reason: Reason, *, used: bool = False) -> None:
+        """Count one trajectory that cannot be rewarded; what is used counts as this alone."""
+        self.rejected[reason] += 1
+        self.used -= used
+
+    def add(
+        self, agent: str, group: str, reward: float, activity: float, *, used: bool = False
+    ) -> None:
         """Count one scored trajectory."""
-        self.scored += 1
+        self._rewarded += 1
         self.agents.add(agent)
         # Welford: a plain sum of squares loses all precision when rewards are nearly equal.
         step = reward - self._mean
-        self._mean += step / self.scored
+        self._mean += step / self._rewarded
         self._squares += step * (reward - self._mean)
+        if used:
+            return  # no step takes it again
+        self.scored += 1
         bounds = self._bounds.get(group)
         if bounds is None:
             bounds = self._bounds[group] = [reward, reward, activity, activity]
@@ -82,8 +95,8 @@ class WindowSummary:
             scored=self.used + self.scored,
             used=self.used,
             rejected=dict(self.rejected.most_common()),
-            reward_mean=self._mean if self.scored else None,
-            reward_std=math.sqrt(self._squares / self.scored) if self.scored else None,
+            reward_mean=self._mean if self._rewarded else None,
+            reward_std=math.sqrt(self._squares / self._rewarded) if self._rewarded else None,
             profit_mean=self._profit / self._profits if self._profits else None,
             right_share=self._right / self._decided if self._decided else None,
             waits_for=waits_for,
@@ -95,10 +108,10 @@ class WindowSummary:
             if len(self.agents) >= settings.min_agents:
                 return WindowState.HELD_OUT, None
             return WindowState.SKIPPED, WindowReason.TOO_FEW_AGENTS
-        over = WindowState.TRAINED if self.used else WindowState.SKIPPED
+        over = WindowState.TRAINED if self._is_used else WindowState.SKIPPED
         if not self.scored:
-            return over, None if self.used else WindowReason.NOTHING_USABLE
-        if not self.used and len(self.agents) < settings.min_agents:
+            return over, None if self._is_used else WindowReason.NOTHING_USABLE
+        if not self._is_used and len(self.agents) < settings.min_agents:
             return WindowState.SKIPPED, WindowReason.TOO_FEW_AGENTS
         if max(b[1] - b[0] for b in self._bounds.values()) <= settings.min_reward_spread:
             busy = max(b[3] - b[2] for b in self._bounds.values()) > 0

@@ -1,4 +1,4 @@
-"""Outcomes that come or change later make a new reward version of what no step has used."""
+"""Outcomes that come or change later make a new reward version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from peer import PeerTrainer
 from scored_windows import hour
 from scoring_runs import MakeSettings
 
-from babylon_tasks.db import lineages, progress, reward_versions
+from babylon_tasks.db import lineages, progress, reward_versions, scored_trajectories
 from babylon_tasks.db.invariants import violations
 from babylon_tasks.db.outcomes import follow
 from babylon_tasks.db.session import Connection
@@ -80,7 +80,7 @@ def test_an_outcome_that_is_taken_back_counts_no_more(
     assert score(hasty) == "skipped"
 
 
-def test_what_a_step_has_used_keeps_its_reward_and_the_rest_gets_a_new_one(
+def test_what_a_step_has_used_is_compared_with_the_rest_and_used_with_the_reward_it_had(
     hasty: Settings, connection: Connection
 ) -> None:
     ids = bets(connection, "m-1")
@@ -94,7 +94,10 @@ def test_what_a_step_has_used_keeps_its_reward_and_the_rest_gets_a_new_one(
     assert upkeep(hasty, connection).anew == [WINDOW]
     assert score(hasty) == "scored"
     assert rewards(connection, 1) == before
-    assert set(rewards(connection, 2)) == set(ids[2:])
+    after = rewards(connection, 2)
+    assert {one: after[one] < 0.5 for one in ids} == {one: before[one] > 0.5 for one in ids}
+    listed = scored_trajectories.list_unused(connection, WINDOW, 2, hasty.lineage)
+    assert sorted(one.trajectory_id for one in listed) == sorted(ids[2:])
     kept = "SELECT trajectory_id, reward_version FROM training.consumption ORDER BY 1"
     assert connection.execute(kept).fetchall() == [(one, 1) for one in sorted(ids[:2])]
     versions = reward_versions.of_window(connection, WINDOW)

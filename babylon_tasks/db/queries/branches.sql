@@ -36,8 +36,8 @@ WHERE c.step_id = %(step_id)s AND c.dead_at IS NOT NULL
                     AND o.dead_at IS NULL)
 
 -- part: freed_unrewarded
--- What only dead branches of the lineage have used of a window (w), and the newest reward version
--- left out because it was used then: nobody can use it before the window is scored anew.
+-- What only dead branches of the lineage have used of a window (w), and the newest reward version, of
+-- an earlier release, left out as used: nobody can use it before the window is scored anew.
 SELECT DISTINCT d.trajectory_id FROM training.consumption d
 JOIN trajectories t ON t."trajectoryId" = d.trajectory_id
 WHERE d.window_id = w.window_id AND d.lineage = %(lineage)s AND d.dead_at IS NOT NULL

@@ -58,28 +58,33 @@ ORDER BY w.window_id LIMIT 1
 -- The agents that were active in a window: rewards, those of the day before, answers, and which arm's
 -- model answered them.
 -- A schema without archetypes takes the name from outside the subquery, where it is NULL.
-WITH scored AS (
+WITH compared AS MATERIALIZED (
+    WITH w AS (SELECT %(window)s::text AS window_id, %(version)s::int AS reward_version)
+    {{scored_trajectories.whole}}
+), scored AS (
     SELECT one.agent_id, avg(one.reward) AS reward, count(*) AS rows, min(one.type) AS archetype
     FROM (VALUES (NULL::text)) AS absent (archetype)
     CROSS JOIN LATERAL (
         SELECT s.agent_id, s.reward, archetype::text AS type
-        FROM (WITH w AS (SELECT %(window)s::text AS window_id, %(version)s::int AS reward_version)
-              {{scored_trajectories.newest}}) AS s
+        FROM compared
+        JOIN training.scores s USING (window_id, reward_version)
         LEFT JOIN trajectories t ON t."trajectoryId" = s.trajectory_id
     ) AS one
     GROUP BY one.agent_id
 ), rejected AS (
     SELECT t."agentId" AS agent_id, count(DISTINCT r.trajectory_id) AS rows
-    FROM training.rejections r
+    FROM compared
+    JOIN training.rejections r USING (window_id, reward_version)
     JOIN trajectories t ON t."trajectoryId" = r.trajectory_id
-    WHERE r.window_id = %(window)s AND r.reward_version = %(version)s
-      AND r.stage IN ('decode', 'score')
+    WHERE r.stage IN ('decode', 'score')
     GROUP BY t."agentId"
+), before AS MATERIALIZED (
+    WITH w AS (SELECT window_id, reward_version FROM training.windows
+               WHERE window_id >= %(since)s AND window_id < %(window)s)
+    {{scored_trajectories.whole}}
 ), past AS (
     SELECT s.agent_id, avg(s.reward) AS past
-    FROM (WITH w AS (SELECT window_id, reward_version FROM training.windows
-                     WHERE window_id >= %(since)s AND window_id < %(window)s)
-          {{scored_trajectories.newest}}) AS s
+    FROM before JOIN training.scores s USING (window_id, reward_version)
     GROUP BY s.agent_id
 ), called AS (
     SELECT agent AS agent_id, count(*) AS calls,
@@ -188,9 +193,8 @@ WITH hour AS (
 ), elsewhere AS (  -- who asks another lineage is in none of this one's arms
     SELECT agent FROM asked WHERE NOT ours AND agent IS NOT NULL EXCEPT SELECT agent FROM called
 ), rewarded AS (
-    SELECT DISTINCT s.agent_id
-    FROM (WITH w AS (SELECT window_id, reward_version FROM hour)
-          {{scored_trajectories.newest}}) AS s
+    SELECT DISTINCT s.agent_id FROM training.scores s
+    JOIN hour h ON h.window_id = s.window_id AND h.reward_version = s.reward_version
     WHERE s.agent_id NOT IN (SELECT agent FROM elsewhere)
 )
 SELECT (SELECT window_id FROM hour) AS window,

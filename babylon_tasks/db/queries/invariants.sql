@@ -97,7 +97,7 @@ GROUP BY s.window_id, s.reward_version
 
 -- name: scores_that_were_not_counted
 -- Windows whose count of scores is neither that of their newest reward version nor, where this one
--- left out what steps had used before it, that with these. What a branch had used that died or was
+-- lacks what steps had used before it, that with these. What a branch had used that died or was
 -- revived since was counted or not, by when.
 SELECT w.window_id AS window,
        w.scored || ' scores counted, ' || newest.scores || ' stored'

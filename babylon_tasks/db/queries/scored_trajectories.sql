@@ -51,18 +51,22 @@ CROSS JOIN LATERAL (
     SELECT *, archetype::text AS type FROM trajectories WHERE "trajectoryId" = ANY (%(ids)s)
 ) AS named
 
--- part: newest
--- Each trajectory's score in windows (w): that of the newest reward version or, where this one left
--- it out because a step had used it, the newest before.
-SELECT DISTINCT ON (s.window_id, s.trajectory_id)
-       s.window_id, s.trajectory_id, s.agent_id, s.reward
+-- part: whole
+-- Windows (w), each at its newest reward version that has all that is still there: one of an earlier
+-- release left out what steps had used, and has compared the rest with itself alone.
+SELECT w.window_id, coalesce(CASE WHEN w.reward_version > 1 THEN (
+    SELECT min(c.reward_version) FROM training.consumption c
+    JOIN trajectories t ON t."trajectoryId" = c.trajectory_id
+    WHERE c.window_id = w.window_id AND c.reward_version < w.reward_version
+      AND coalesce(t."windowId", {{babylon.hour_of_start}}) = w.window_id
+      AND NOT EXISTS (SELECT FROM training.scores s
+                      WHERE s.trajectory_id = c.trajectory_id AND s.window_id = c.window_id
+                        AND s.reward_version = w.reward_version)
+      AND NOT EXISTS (SELECT FROM training.rejections r
+                      WHERE r.trajectory_id = c.trajectory_id AND r.window_id = c.window_id
+                        AND r.reward_version = w.reward_version)) END, w.reward_version)
+    AS reward_version
 FROM w
-JOIN training.scores s ON s.window_id = w.window_id AND s.reward_version <= w.reward_version
-WHERE s.reward_version = w.reward_version
-   OR NOT EXISTS (SELECT FROM training.rejections r
-                  WHERE r.trajectory_id = s.trajectory_id AND r.window_id = s.window_id
-                    AND r.reward_version = w.reward_version AND r.stage IN ('decode', 'score'))
-ORDER BY s.window_id, s.trajectory_id, s.reward_version DESC
 
 -- part: by_key
 -- Per key, the number and spread of comparable trajectories in windows (w).

@@ -71,8 +71,8 @@ SELECT starts_at + interval '1 hour' + make_interval(secs => %(wait_seconds)s) <
 FROM training.windows WHERE window_id = %(window)s
 
 -- name: consumed
--- What the steps of every live lineage have used of a window: it keeps the reward that it was
--- used with. One that another lineage may still use is scored again for it.
+-- What the steps of every live lineage have used of a window: it keeps the reward that it was used
+-- with, and a new one says only how it compares. What another lineage may still use is not used.
 SELECT DISTINCT c.trajectory_id FROM training.consumption c
 WHERE c.window_id = %(window)s AND c.dead_at IS NULL
   AND NOT EXISTS (SELECT FROM training.lineages l

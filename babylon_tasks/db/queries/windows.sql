@@ -72,8 +72,9 @@ FROM training.windows w
 GROUP BY 1
 
 -- name: earned
--- What the newest windows earned that were opened since an earlier checkpoint serves again. Where a
--- window was scored anew that is the mean of what steps had not used: of these, too, there are enough.
+-- What the newest windows earned that were opened since an earlier checkpoint serves again. Where an
+-- earlier release scored a window anew that is the mean of what steps had not used: of these, too,
+-- there are enough.
 SELECT newest.* FROM (
     SELECT window_id AS window, profit_mean AS profit FROM training.windows w
     WHERE profit_mean IS NOT NULL AND scored >= %(least)s AND coalesce(waits_until <= now(), true)

@@ -1,6 +1,7 @@
-"""What a dead branch had used of an hour that was scored anew is rewarded anew, and used again.
+"""What a dead branch had used of an hour that was scored anew is used again, with its new reward.
 
-The newest reward version left it out, as used: without another one nothing could take it.
+A reward version of an earlier release left it out, as used: without another one nothing could take
+it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,15 @@ def used(settings: Settings, connection: Connection, trainer: PeerTrainer) -> li
     return ids
 
 
+def scored_without_it(settings: Settings, connection: Connection) -> None:
+    """Scored anew as earlier releases did."""
+    assert score(settings) == "scored"
+    connection.execute(
+        "DELETE FROM training.scores WHERE reward_version = 2 AND trajectory_id IN"
+        " (SELECT trajectory_id FROM training.consumption)"
+    )
+
+
 def die(connection: Connection, step: int = 1) -> None:
     with connection.transaction():
         branches.end(connection, LINEAGE, [step], why="refused", actor="test")
@@ -77,10 +87,29 @@ def learned_from(settings: Settings, connection: Connection, trainer: PeerTraine
     return alive(connection)
 
 
-def test_it_is_used_by_living_branches_in_the_end(
+def test_it_is_free_at_once_with_the_reward_that_it_has_got_beside_the_rest(
     settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
 ) -> None:
     score(settings)
+    assert train(settings, trainer).step == 2
+    assert state(connection)[0] == "trained"
+
+    die(connection)
+
+    assert (row(connection).state, left_over(connection)) == ("scored", 2)
+    assert row(connection).score_anew is None
+    assert violations(connection, settings) == []
+    while train(settings, trainer).step is not None:
+        pass
+    assert alive(connection) == sorted(used)
+    assert row(connection).reward_version == 2
+    assert violations(connection, settings) == []
+
+
+def test_it_is_used_by_living_branches_in_the_end(
+    settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
+) -> None:
+    scored_without_it(settings, connection)
 
     die(connection)
 
@@ -93,7 +122,7 @@ def test_it_is_used_by_living_branches_in_the_end(
 def test_an_hour_that_steps_had_used_up_comes_back(
     settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
 ) -> None:
-    score(settings)
+    scored_without_it(settings, connection)
     assert train(settings, trainer).step == 2
     assert state(connection)[0] == "trained"
 
@@ -107,7 +136,7 @@ def test_until_then_no_step_is_planned_from_the_rest(
     settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
 ) -> None:
     """Not even one whose planning had begun: the hour would end with it."""
-    score(settings)
+    scored_without_it(settings, connection)
     die(connection)
 
     assert train(settings, trainer).action == "idle"
@@ -115,7 +144,7 @@ def test_until_then_no_step_is_planned_from_the_rest(
         assert not step_windows.lock_scored(connection, {WINDOW: 2}, lineage=LINEAGE)
 
 
-def test_a_scoring_that_left_it_out_loses_its_claim(
+def test_a_scoring_that_counted_it_as_used_loses_its_claim(
     settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
 ) -> None:
     def dies(*_: object) -> None:
@@ -129,7 +158,7 @@ def test_a_scoring_that_left_it_out_loses_its_claim(
     assert learned_from(settings, connection, trainer) == sorted(used)
 
 
-def test_a_scoring_that_begins_later_does_not_leave_it_out(
+def test_a_scoring_that_begins_later_counts_it_as_free(
     settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
 ) -> None:
     die(connection)
@@ -141,7 +170,7 @@ def test_a_scoring_that_begins_later_does_not_leave_it_out(
 def test_the_hour_of_a_step_in_work_comes_back_from_it(
     settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
 ) -> None:
-    score(settings)
+    scored_without_it(settings, connection)
     trainer.during = lambda: die(connection)
 
     assert train(settings, trainer).step == 2
@@ -155,7 +184,7 @@ def test_the_hour_of_a_step_in_work_comes_back_from_it(
 def test_what_nothing_would_score_anew_is_found(
     settings: Settings, connection: Connection, trainer: PeerTrainer, used: list[str]
 ) -> None:
-    score(settings)
+    scored_without_it(settings, connection)
     die(connection)
 
     connection.execute("UPDATE training.windows SET rescore = NULL")

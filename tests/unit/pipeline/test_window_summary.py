@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babylon_tasks.pipeline.window_summary import WindowSummary
+from babylon_tasks.reasons import Reason
 from babylon_tasks.settings import Settings
 
 
@@ -73,6 +74,22 @@ def test_what_is_left_of_a_window_that_steps_have_used_is_no_reason_to_skip_it()
     assert ends_as(("a", "", 0.2), ("a", "", 0.4), used=14) == ("scored", None)
     assert ends_as(("a", "", 0.5), ("b", "", 0.5), used=14) == ("trained", "no_spread")
     assert ends_as(used=16) == ("trained", None)
+
+
+def test_what_steps_have_used_is_in_the_figures_and_makes_nothing_of_the_rest() -> None:
+    summary = WindowSummary(3)
+    summary.add("a", "", 0.9, 0.0, used=True)
+    summary.add("b", "", 0.5, 0.0)
+    summary.reject(Reason.NO_EVIDENCE, used=True)
+    summary.reject(Reason.BAD_SHAPE)
+
+    result = summary.result(settings(), held_out=False, waits_for=0)
+
+    assert (result.state, result.reason) == ("trained", "no_spread")
+    assert (result.reward_mean, result.reward_std) == (pytest.approx(0.7), pytest.approx(0.2))
+    # One of the used ones is gone: it has the reward that it was used with.
+    assert (result.agents, result.scored, result.used) == (2, 3, 2)
+    assert (result.trajectories, sum(result.rejected.values())) == (5, 2)
 
 
 def test_one_group_with_spread_is_enough() -> None:
