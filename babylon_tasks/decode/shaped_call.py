@@ -7,6 +7,7 @@ as the AI SDK names them.
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -34,16 +35,18 @@ class ShapingKeys(Struct, kw_only=True, gc=False):
     responseFormat: Any = None
 
 
-_PARAMETERS = tuple(
-    (key, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key))
-    for key in ShapingKeys.__struct_fields__
-    if key != "shaped"
-)
+_KEYS = ShapingKeys.__struct_fields__
+_PARAMETERS = [re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key) for key in _KEYS]
+_values = attrgetter(*_KEYS)
+_NOTHING = (None,) * len(_KEYS)  # of most calls
 
 
 def is_shaped(call: ShapingKeys) -> bool:
     """Check whether the sample is another than the policy's own, at its temperature and top_p."""
+    values = _values(call)
+    if values == _NOTHING:
+        return False
     return bool(call.shaped) or any(
-        (value := getattr(call, key)) is not None and not is_neutral(name, value)
-        for key, name in _PARAMETERS
+        name != "shaped" and value is not None and not is_neutral(name, value)
+        for name, value in zip(_PARAMETERS, values, strict=True)
     )
