@@ -180,7 +180,7 @@ def _groups() -> list[dict[str, Any]]:
 
 
 _FIGURES = {
-    "scorer": "default 2",
+    "scorer": "default 3",
     "bins": [2] * 20,
     "archetypes": {"trader": 40},
     "answers": {},

@@ -12,6 +12,12 @@ from babylon_tasks.records import AgentAction
 from babylon_tasks.vocabulary import kind
 
 _NO_MONEY = 1e15  # Babylon's own columns of money have 12 digits before the point
+# What today's Babylon records beside a like, a comment or a message of its own making, where it
+# could parse no answer: such an answer must not earn what Babylon did.
+_MADE_UP = "Parser fallback selected"
+
+# An answer without effect: it could not be parsed, or was cut off.
+NOTHING_DONE = AgentAction("pending", success=False)
 
 
 # Facts for scoring only are accepted in any form (Any): an odd one is unknown, not a reason to
@@ -47,6 +53,7 @@ class RecordedAction(Struct, gc=False):
     actionType: str = ""
     success: bool = False
     llmCallId: Any = None
+    reasoning: Any = None
     parameters: _Parameters | None = None
     result: msgspec.Raw = msgspec.Raw(b"null")
     correctness: _Correctness | None = None
@@ -60,6 +67,9 @@ _NOT_RECORDED, _NOT_DONE = _Parameters(), Done()
 
 def read_action(action: RecordedAction) -> AgentAction:
     # Hours have a million actions: what is usual takes no call of a function.
+    why = action.reasoning
+    if type(why) is str and why.startswith(_MADE_UP):
+        return NOTHING_DONE
     parameters, correctness = action.parameters or _NOT_RECORDED, action.correctness
     done = (kind(action.actionType).trade and _done(action.result)) or _NOT_DONE
     market, ticker = parameters.marketId, parameters.ticker

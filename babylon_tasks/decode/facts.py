@@ -11,7 +11,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from babylon_tasks.decode.action import Done, RecordedAction, money_in, number_in, read_action
+from babylon_tasks.decode.action import (
+    NOTHING_DONE,
+    Done,
+    RecordedAction,
+    money_in,
+    number_in,
+    read_action,
+)
 from babylon_tasks.decode.call import (
     LOGPROB_ROUNDING,
     Call,
@@ -23,7 +30,7 @@ from babylon_tasks.decode.call import (
     read_purpose,
 )
 from babylon_tasks.decode.errors import Undecodable
-from babylon_tasks.decode.trajectory import NOTHING_DONE, RecordedStep, acted_upon, decode
+from babylon_tasks.decode.trajectory import RecordedStep, acted_upon, decode
 from babylon_tasks.records import AgentAction, Facts, RawTrajectory, Rejection, Trajectory
 
 # The bounds that ``decode`` checks one by one are checked while the JSON is parsed.

@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.decode.action import RecordedAction, money_in, number_in, read_action
+from babylon_tasks.decode.action import (
+    NOTHING_DONE,
+    RecordedAction,
+    money_in,
+    number_in,
+    read_action,
+)
 from babylon_tasks.decode.call import Call, check_ids, read_call
 from babylon_tasks.decode.errors import Undecodable, bounded, diagnosis
 from babylon_tasks.reasons import Reason, Stage
@@ -29,9 +35,6 @@ class RecordedStep(Struct, gc=False):
 
 
 AnyCall = TypeVar("AnyCall", bound=Call)
-
-# An answer without effect: it could not be parsed, or was cut off.
-NOTHING_DONE = AgentAction("pending", success=False)
 
 steps_decoder = msgspec.json.Decoder(list[RecordedStep])
 

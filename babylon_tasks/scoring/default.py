@@ -27,7 +27,7 @@ class DefaultScorer:
     """
 
     name: ClassVar[str] = "default"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
 
     def __init__(self, settings: Settings) -> None:
         self.weights = settings.reward_weights

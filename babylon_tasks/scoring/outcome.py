@@ -20,7 +20,7 @@ class OutcomeScorer:
     """
 
     name: ClassVar[str] = "outcome"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
 
     def __init__(self, settings: Settings) -> None:
         del settings

@@ -48,7 +48,7 @@ def test_a_window_is_scored_with_its_components_in_one_go(
     ).fetchall()
     assert [row[0] for row in rows] == ids
     assert [row[1] for row in rows] == ["agent-1", "agent-2", "agent-3", "agent-4"]
-    assert {row[2:5] for row in rows} == {("", "default", "2")}
+    assert {row[2:5] for row in rows} == {("", "default", "3")}
     assert rows[0][6] == {"profit": -100.0, "activity": 0.1}
     mean = sum(row[5] for row in rows) / 4
     state, scored, agents, stored, owner = one(

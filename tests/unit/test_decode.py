@@ -12,7 +12,8 @@ from factories import action, llm_call, plugin_step, step
 from raw_rows import decoded, raw
 
 from babylon_tasks.decode import decode, decode_facts
-from babylon_tasks.records import LlmCall, Rejection, Trajectory
+from babylon_tasks.records import Facts, LlmCall, Outcomes, Rejection, Trajectory
+from babylon_tasks.scoring.evidence import evidence
 
 
 def one_call(**keys: Any) -> Any:
@@ -330,6 +331,23 @@ def test_the_pnl_of_the_first_and_last_step_is_kept() -> None:
 
 def test_one_step_knows_no_last_pnl() -> None:
     assert decoded([step(pnl=12.5)]).last_pnl is None
+
+
+@pytest.mark.parametrize("kind", ["LIKE", "COMMENT", "REPLY_COMMENT", "DM", "GROUP_MESSAGE"])
+def test_what_babylon_did_in_place_of_an_answer_is_no_action_of_it(kind: str) -> None:
+    """Of today's Babylon, where no answer could be parsed: garbage earned more than a lost bet."""
+    why = "Parser fallback selected a simple engagement action to avoid wasting the tick."
+    row = raw([step(calls=[llm_call("I think")], action=action(kind, reasoning=why))])
+
+    for found in (decode(row), decode_facts(row)):
+        assert isinstance(found, Trajectory | Facts)
+        shown = evidence(found, Outcomes({}, {}))
+        assert (shown.failed, shown.taken, shown.waited) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("why", ["It fell. Parser fallback selected", "", None, 7, ["Parser"]])
+def test_what_an_agent_says_of_its_action_leaves_it_as_it_is(why: object) -> None:
+    assert decoded([step(action=action("LIKE", reasoning=why))]).actions[0].success
 
 
 def correct(**keys: Any) -> bool | None:
