@@ -106,10 +106,14 @@ class Meaning(Struct, frozen=True, gc=False):
 
 def meaning(action: AgentAction) -> Meaning:
     """Look up an action's name and side at once, which is what costs in hours of a million."""
-    side = action.side
+    return meaning_of(action.action_type, action.side)
+
+
+def meaning_of(action_type: str, side: str | None) -> Meaning:
+    """Look up the meaning of an action that is still being read."""
     if side is None or len(side) <= _LONGEST_KEPT:
-        return _kept_meaning(action.action_type, side)
-    return _read_meaning(action.action_type, side)
+        return _kept_meaning(action_type, side)
+    return _read_meaning(action_type, side)
 
 
 def _read_meaning(action_type: str, side: str | None) -> Meaning:

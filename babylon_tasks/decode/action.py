@@ -9,12 +9,16 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.records import AgentAction
-from babylon_tasks.vocabulary import kind
+from babylon_tasks.vocabulary import kind, meaning_of
 
 _NO_MONEY = 1e15  # Babylon's own columns of money have 12 digits before the point
 # What today's Babylon records beside a like, a comment or a message of its own making, where it
 # could parse no answer: such an answer must not earn what Babylon did.
 _MADE_UP = "Parser fallback selected"
+
+_ASKED_FOR_NOTHING = 100.0  # what Babylon trades for where its agent named no amount
+# The price where an agent asked for more than it had: hiding what a bet cost must not pay.
+_DEAREST = 0.99
 
 # An answer without effect: it could not be parsed, or was cut off.
 NOTHING_DONE = AgentAction("pending", success=False)
@@ -65,13 +69,16 @@ _results = msgspec.json.Decoder(Done | None)
 _NOT_RECORDED, _NOT_DONE = _Parameters(), Done()
 
 
-def read_action(action: RecordedAction) -> AgentAction:
+def read_action(action: RecordedAction, balance: Any = None) -> AgentAction:
+    """Read what a step did; ``balance`` is the agent's before it, as recorded."""
     # Hours have a million actions: what is usual takes no call of a function.
     why = action.reasoning
     if type(why) is str and why.startswith(_MADE_UP):
         return NOTHING_DONE
     parameters, correctness = action.parameters or _NOT_RECORDED, action.correctness
-    done = (kind(action.actionType).trade and _done(action.result)) or _NOT_DONE
+    named = kind(action.actionType)
+    done = (named.trade and _done(action.result)) or _NOT_DONE
+    side = parameters.side if type(parameters.side) is str else None
     market, ticker = parameters.marketId, parameters.ticker
     if type(market) is not str or not market:
         market = _name(market)
@@ -81,19 +88,27 @@ def read_action(action: RecordedAction) -> AgentAction:
         market, ticker = _name(done.marketId), _name(done.ticker)
     if market is not None and ticker is None and parameters.marketType == "perp":
         market, ticker = None, market  # today a perpetual's ticker is in the market's field
-    staked = money_in(parameters.amount)
-    if staked is not None and staked <= 0:
-        staked = None
+    price = staked = None
+    if named.trade and market is not None:  # a perpetual's is not the price of a share that pays 1
+        shares, price = done.shares, done.avgPrice
+        usual = type(price) is float and type(shares) is float
+        if usual and 0 < price < 1 and 0 < shares < _NO_MONEY:
+            staked = price * shares
+        elif shares is None and price is None and parameters.price is None:
+            staked = money_in(parameters.amount)
+        else:
+            buys = meaning_of(action.actionType, side).buys
+            price, staked = _paid(parameters, done, balance, buys, named.needs_market)
     # By position: by name it takes twice as long.
     return AgentAction(
         action.actionType,
         action.success,
         market,
         ticker,
-        parameters.side if type(parameters.side) is str else None,
+        side,
         None if correctness is None else _correct(correctness),
-        None if ticker is not None else _price(parameters, done, staked),
-        staked,
+        price,
+        staked if staked is not None and staked > 0 else None,
     )
 
 
@@ -114,19 +129,42 @@ def _name(value: Any) -> str | None:
     return value if type(value) is str and value else None
 
 
-def _price(parameters: _Parameters, done: Done, staked: float | None) -> float | None:
-    """Find the price of a share; only values in (0, 1) count."""
-    price = done.avgPrice
-    if type(price) is float and 0 < price < 1:
-        return price
-    price = parameters.price
-    if type(price) is float and 0 < price < 1:
-        return price
-    shares = number_in(done.shares)
-    if staked is None or shares is None or shares <= 0:
-        return None
-    bought = staked / shares
-    return bought if 0 < bought < 1 else None
+def _paid(
+    parameters: _Parameters,
+    done: Done,
+    balance: Any,
+    buys: bool,
+    live: bool,
+) -> tuple[float | None, float | None]:
+    """Find what was paid for a share, in (0, 1), and for all: as executed, not as asked for.
+
+    The parameters are the agent's own words today: who could hide a price, or write one, would do
+    so where it pays. ``live``: of an action that Babylon's own executor carries out, in money.
+    """
+    shares, price = _figure(done.shares), _figure(done.avgPrice)
+    if shares is not None and shares <= 0:
+        shares = None
+    if price is not None and not 0 < price < 1:
+        price = None
+    if price is not None and shares is not None:
+        return price, price * shares
+    staked = _figure(parameters.amount)
+    if buys:
+        if live and shares is not None and not parameters.amount:
+            staked = _ASKED_FOR_NOTHING
+        owned = type(balance) is float or type(balance) is int  # of NPCs it is written as 0
+        if owned and staked is not None and 0 < balance < staked:
+            staked = float(balance)  # Babylon takes what there is
+    if shares is None:
+        written = None if price is not None else _figure(parameters.price)
+        return (written if written is not None and 0 < written < 1 else price), staked
+    if not buys:  # a sale is cut to what is held, so its amount says nothing of the price
+        return None, staked
+    if staked is not None and 0 < staked < shares:
+        return staked / shares, staked
+    if live and parameters.marketType == "prediction":
+        return _DEAREST, _DEAREST * shares
+    return None, staked
 
 
 def number_in(value: Any) -> float | None:
@@ -137,6 +175,18 @@ def number_in(value: Any) -> float | None:
     try:
         return float(value)
     except OverflowError:  # an integer too large for a float
+        return None
+
+
+def _figure(value: Any) -> float | None:
+    """Read a figure of a trade, which answers and decimals of databases give as text, too."""
+    if type(value) is float or type(value) is int:
+        return float(value) if -_NO_MONEY < value < _NO_MONEY else None
+    if type(value) is not str:
+        return None
+    try:
+        return money_in(float(value))
+    except ValueError:
         return None
 
 

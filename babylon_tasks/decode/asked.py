@@ -29,7 +29,8 @@ def asked_calls(raw: RawTrajectory) -> list[AskedCall]:
     for number, step in enumerate(steps_decoder.decode(raw.steps_json or "[]")):
         if not step.llmCalls:
             continue
-        recorded = step.action
+        recorded, state = step.action, step.environmentState
+        balance = None if state is None else state.agentBalance
         call = acted_upon(step.llmCalls, recorded)
         most = call.maxTokens
         found.append(
@@ -37,7 +38,7 @@ def asked_calls(raw: RawTrajectory) -> list[AskedCall]:
                 place=len(found),
                 call=read_call(call, number, "" if recorded is None else recorded.actionType),
                 max_tokens=most if type(most) is int and most > 0 else None,
-                action=None if recorded is None else read_action(recorded),
+                action=None if recorded is None else read_action(recorded, balance),
             )
         )
     return found

@@ -109,7 +109,7 @@ def _facts(raw: RawTrajectory) -> Facts | None:
     actions: list[AgentAction] = []
     asked: tuple[str, str] | None = None  # the first call's purpose and question
     for number, step in enumerate(steps):
-        action, calls = step.action, step.llmCalls
+        action, calls, state = step.action, step.llmCalls, step.environmentState
         if calls:
             call = calls[0] if len(calls) == 1 else acted_upon(calls, action)
             for other in calls if len(calls) > 1 else ():
@@ -121,7 +121,7 @@ def _facts(raw: RawTrajectory) -> Facts | None:
                 question = _last_of_user(read_messages(call, number))
                 asked = read_purpose(call, done), question
         if action is not None:
-            read = read_action(action)
+            read = read_action(action, None if state is None else state.agentBalance)
             if "\0" in f"{read.action_type}{read.market_id}{read.ticker}{read.side}":
                 return None
             actions.append(read)

@@ -86,14 +86,14 @@ def _decode(raw: RawTrajectory) -> Trajectory:
     actions: list[AgentAction] = []
     passed_over = 0
     for number, step in enumerate(steps):
-        action = step.action
+        action, state = step.action, step.environmentState
         if step.llmCalls:
             done = "" if action is None else action.actionType
             check_ids(step.llmCalls, number)
             calls.append(read_call(acted_upon(step.llmCalls, action), number, done))
             passed_over += len(step.llmCalls) - 1
         if action is not None:
-            actions.append(read_action(action))
+            actions.append(read_action(action, None if state is None else state.agentBalance))
         elif step.llmCalls:
             actions.append(NOTHING_DONE)
     if not calls:

@@ -70,13 +70,30 @@ _WITH_TEXTS = st.fixed_dictionaries(
     },
 )
 _CALL = _WITH_TOKENS | _WITH_TEXTS | st.dictionaries(KEYS, JSON, max_size=3)
+_FIGURE = st.sampled_from([0, 30, 0.5, -1, 1e300, 10**400, "30", " 0.5 ", "x", None, True, [30]])
+_NAME = st.sampled_from(["m-1", "ACME", "", "m" * 300, 7, 10**400, None, {}])
+_PARAMETERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "marketId": _NAME,
+        "ticker": _NAME,
+        "marketType": st.sampled_from(["prediction", "perp", "Perp", None, 7]),
+        "side": st.sampled_from(["buy_yes", "sell_no", "long", "open_short", "NO", None, 7]),
+        "amount": _FIGURE,
+        "price": _FIGURE,
+    },
+)
+_RESULT = st.fixed_dictionaries(
+    {}, optional={"marketId": _NAME, "ticker": _NAME, "shares": _FIGURE, "avgPrice": _FIGURE}
+)
 _ACTION = st.none() | st.fixed_dictionaries(
-    {"actionType": st.sampled_from(["BUY_SHARES", "POSE", "pose"])},
+    {"actionType": st.sampled_from(["TRADE", "BUY_SHARES", "POSE", "pose"])},
     optional={
         "success": st.booleans(),
         "llmCallId": st.sampled_from(["c-1", "c-2"]),
-        "parameters": st.dictionaries(KEYS, JSON, max_size=3),
-        "result": JSON,
+        "reasoning": st.sampled_from(["Parser fallback selected a post", "it fell", None, 7]),
+        "parameters": _PARAMETERS | st.dictionaries(KEYS, JSON, max_size=3),
+        "result": _RESULT | JSON,
         "correctness": st.dictionaries(KEYS, JSON, max_size=3),
     },
 )
@@ -86,7 +103,7 @@ _STEP = st.builds(
     ),
     st.lists(_CALL, max_size=2),
     _ACTION,
-    st.sampled_from([0, 12.5, 1e15, 1e300]),
+    st.sampled_from([0, 12.5, -980, 1e15, 1e300]),
 )
 
 
