@@ -40,6 +40,8 @@ _DIRECTED = {
 ENDED_YES = ("yes", "true")
 ENDED_NO = ("no", "false")
 _SIDES = {"yes": True, "long": True, "no": False, "short": False}
+# Of these no prediction market is spoken, in either contract.
+_PERPETUAL = frozenset({"long", "short", "open_long", "open_short"})
 _LONGEST_KEPT = 32  # characters of a side: a longer one is read each time, and not kept in memory
 _KNOWN = (
     _IDLE | _UNFINISHED | _BUYS | _SELLS | _CLOSES | _POSTS | _SOCIAL | frozenset(_DIRECTED)
@@ -83,6 +85,12 @@ def is_taken(action: AgentAction) -> bool:
     if meant.idle:
         return False
     return not meant.needs_market or not (action.market_id is None and action.ticker is None)
+
+
+def is_perpetual(action_type: str, side: str | None) -> bool:
+    """Check whether a bet's words say that it is on a price, not on how a market ends."""
+    name = action_type.strip().lower()
+    return (name if name in _DIRECTED else (side or "").strip().lower()) in _PERPETUAL
 
 
 def expects_rise(action: AgentAction) -> bool | None:

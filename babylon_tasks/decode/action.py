@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.records import AgentAction
-from babylon_tasks.vocabulary import kind, meaning_of
+from babylon_tasks.vocabulary import is_perpetual, kind, meaning_of
 
 _NO_MONEY = 1e15  # Babylon's own columns of money have 12 digits before the point
 # What today's Babylon records beside a like, a comment or a message of its own making, where it
@@ -84,9 +84,9 @@ def read_action(action: RecordedAction, balance: Any = None) -> AgentAction:
         market = _name(market)
     if ticker is not None:
         ticker = _name(ticker)
-    if market is None and ticker is None:
-        market, ticker = _name(done.marketId), _name(done.ticker)
-    if market is not None and ticker is None and parameters.marketType == "perp":
+    if ticker is not None or done.ticker is not None or done.marketId not in (None, market):
+        market, ticker = _traded(action, done, market, ticker)
+    if ticker is None and parameters.marketType == "perp":
         market, ticker = None, market  # today a perpetual's ticker is in the market's field
     price = staked = None
     if named.trade and market is not None:  # a perpetual's is not the price of a share that pays 1
@@ -127,6 +127,27 @@ def _name(value: Any) -> str | None:
     if type(value) is int:
         return str(value)
     return value if type(value) is str and value else None
+
+
+def _traded(
+    action: RecordedAction, done: Done, market: str | None, ticker: str | None
+) -> tuple[str | None, str | None]:
+    """Find what was traded in: a market or a ticker, and both only where nothing says which.
+
+    Babylon resolves names whatever their case; its result has those that it found, one of the two.
+    """
+    parameters = action.parameters or _NOT_RECORDED
+    executed, moved = _name(done.marketId), _name(done.ticker)
+    if market is None and ticker is None:
+        return executed, moved
+    side = parameters.side if type(parameters.side) is str else None
+    of = parameters.marketType
+    if of == "perp" or (of != "prediction" and is_perpetual(action.actionType, side)):
+        ticker = moved or ticker
+        return (market, None) if ticker is None else (None, ticker)
+    if market is not None and executed is not None:
+        return executed, moved
+    return market, None if of == "prediction" and market is not None else ticker
 
 
 def _paid(

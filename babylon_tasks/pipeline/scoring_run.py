@@ -79,6 +79,7 @@ class ScoringRun:
         known = claims.grades(connection, claimed.window) if self.whole else {}
         self.window_rewards = WindowRewards(settings, claimed.window, scorers, known)
         self.bets: dict[Bet, Outcome] = {}
+        self.unknown: set[Bet] = set()  # one for each bet of which no name has an outcome
         self.named: set[tuple[str | None, str | None]] = set()
         self.details: dict[tuple[Stage, Reason], str | None] = {}  # the last of each kind
         self.renewed = time.monotonic()
@@ -107,7 +108,7 @@ class ScoringRun:
                         self._collect(facts, content, whole, outcomes, read)
                     self._between_batches()
             self._reward(read, scores, rejections, actor)
-            unknown = sum(known == Outcome() for known in self.bets.values())
+            unknown = len(self.unknown)
             waits = unknown > 0 and claims.may_wait(self.connection, claimed.window, settings)
             result = self.summary.result(
                 settings, held_out=claimed.held_out, waits_for=unknown if waits else 0
@@ -149,10 +150,10 @@ class ScoringRun:
             names = bet.market_id, bet.ticker
             if names not in self.named and len(self.named) < _MARKETS:
                 self.named.add(names)
-                market = named(bet, outcomes)
-                if market is not None:
-                    kind, name, known = market
-                    self.bets[Bet(kind, name)] = known
+                found = {Bet(kind, name): known for kind, name, known in named(bet, outcomes)}
+                self.bets |= found
+                if all(known == Outcome() for known in found.values()):
+                    self.unknown |= set(list(found)[:1])
         read.add(_ReadRow(facts.trajectory_id, facts.agent_id, content))
 
     def _reward(

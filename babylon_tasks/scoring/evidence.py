@@ -20,8 +20,8 @@ def evidence(facts: Played, outcomes: Outcomes) -> Evidence:
 
 def bets(facts: Played, outcomes: Outcomes) -> list[NamedBet]:
     """List the markets that a trajectory's bets name, with what is known of each."""
-    found = (named(bet, outcomes) for bet in evidence_and_bets(facts, outcomes)[1])
-    return [bet for bet in found if bet is not None]
+    made = evidence_and_bets(facts, outcomes)[1]
+    return [one for bet in made for one in named(bet, outcomes)]
 
 
 def evidence_and_bets(facts: Played, outcomes: Outcomes) -> tuple[Evidence, list[AgentAction]]:
@@ -81,16 +81,20 @@ def evidence_and_bets(facts: Played, outcomes: Outcomes) -> tuple[Evidence, list
     return extracted, open_bets
 
 
-def named(bet: AgentAction, outcomes: Outcomes) -> NamedBet | None:
-    """Find the market that a bet names, with what is known of it; None where it names none."""
+def named(bet: AgentAction, outcomes: Outcomes) -> list[NamedBet]:
+    """List the market and the ticker that a bet names, with what is known of each.
+
+    The outcome of either decides a bet that names both, so it is known if one of them is.
+    """
+    found: list[NamedBet] = []
     if bet.market_id is not None:
         name = bet.market_id
         market, stock = outcomes.markets.get(name), outcomes.tickers.get(name)
         known = Outcome(market.yes if market else None, stock.change if stock else None)
-        return "market", name, known
+        found.append(("market", name, known))
     if bet.ticker is not None:
-        return "stock", bet.ticker, outcomes.tickers.get(bet.ticker, _NOT_KNOWN)
-    return None
+        found.append(("stock", bet.ticker, outcomes.tickers.get(bet.ticker, _NOT_KNOWN)))
+    return found
 
 
 def profit(facts: Played) -> float | None:

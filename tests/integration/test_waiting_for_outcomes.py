@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import pytest
-from betting_windows import anew, bets, ends, rewards, row, score, standing, upkeep, wait_is_over
-from factories import WINDOW
+from betting_windows import (
+    anew,
+    bets,
+    ends,
+    rewards,
+    row,
+    score,
+    seal,
+    standing,
+    upkeep,
+    wait_is_over,
+)
+from factories import (
+    WINDOW,
+    action,
+    insert_outcomes,
+    insert_trajectories,
+    step,
+    stock_outcome,
+    trajectory,
+)
 from peer import PeerTrainer
 from scored_windows import column, hour
 from scoring_runs import MakeSettings
@@ -146,6 +165,31 @@ def test_what_was_taken_back_is_waited_for_again(patient: Settings, connection: 
     assert score(patient) == "scored"
     assert row(connection).waiting
     assert upkeep(patient, connection).anew == []
+
+
+@pytest.mark.parametrize(("sides", "named"), [(("long", "short"), 1), (("YES", "NO"), 2)])
+def test_a_bet_that_names_a_market_and_a_ticker_waits_for_either(
+    patient: Settings, connection: Connection, sides: tuple[str, str], named: int
+) -> None:
+    """By its words the first is on the price alone; of the second nothing says what it is on."""
+    rows = [
+        trajectory(WINDOW, f"agent-{number}",
+                   [step(action=action("TRADE", market="p-17", ticker="ACME", side=side))])
+        for number, side in enumerate(sides * 2)
+    ]  # fmt: skip
+    insert_trajectories(connection, rows)
+    seal(connection, WINDOW)
+    done = score_window(patient, WINDOW, actor="test")
+    assert (done.state, done.waits_for) == ("scored", 1)
+    assert len(column(connection, "SELECT name FROM training.bets")) == named
+
+    insert_outcomes(connection, [stock_outcome("ACME", -3.0)])
+    follow(connection, patient)
+    assert row(connection).score_anew == "outcomes came or changed"
+    connection.execute("UPDATE training.windows SET state = 'sealed', rescore = NULL")
+    done = score_window(patient, WINDOW, actor="test")
+    assert (done.state, done.waits_for) == ("scored", 0)
+    assert not row(connection).waiting
 
 
 # --- what is reported

@@ -149,3 +149,40 @@ def test_each_bet_is_bound_by_the_balance_of_its_own_step() -> None:
     del steps[2]["environmentState"]
     assert [one.price for one in decoded(steps).actions] == [0.5, 0.25, 0.5]
     assert [one.price for one in facts(raw(steps)).actions] == [0.5, 0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "result", "named"),
+    [
+        # What was executed is said by the result: Babylon resolves names whatever their case.
+        ({"marketId": "acme", "marketType": "perp"}, {"ticker": "ACME"}, (None, "ACME")),
+        ({"marketId": "Acme Inc.", "ticker": "x", "marketType": "perp"}, {"ticker": "ACME"},
+         (None, "ACME")),
+        ({"marketId": "acme", "marketType": None, "side": "open_long"}, {"ticker": "ACME"},
+         (None, "ACME")),
+        ({"marketId": " m-1 "}, {"marketId": "m-1"}, ("m-1", None)),
+        ({"marketId": "m-1", "ticker": "ACME"}, {"marketId": "m-1"}, ("m-1", None)),
+        ({"marketId": "m-1", "ticker": "ACME", "marketType": None}, {"marketId": "m-1"},
+         ("m-1", None)),
+        # A perpetual is its ticker, a prediction market its id.
+        ({"marketId": "p-17", "ticker": "ACME", "marketType": "perp"}, None, (None, "ACME")),
+        ({"marketId": "p-17", "ticker": "ACME", "marketType": None, "side": "long"}, None,
+         (None, "ACME")),
+        ({"marketId": "ACME", "marketType": "perp"}, None, (None, "ACME")),
+        ({"marketId": "ACME", "marketType": None, "side": "open_short"}, None, ("ACME", None)),
+        ({"marketId": "m-1", "ticker": "ACME"}, None, ("m-1", None)),
+        ({"ticker": "ACME"}, None, (None, "ACME")),
+        # Nothing says which.
+        ({"marketId": "m-1", "ticker": "ACME", "marketType": None}, None, ("m-1", "ACME")),
+        ({"marketId": "m-1", "ticker": "ACME", "marketType": None}, {"ticker": "ACME"},
+         ("m-1", "ACME")),
+        ({"ticker": "ACME", "marketType": None}, {"marketId": "position-3"}, (None, "ACME")),
+        ({"marketType": None}, {"marketId": "m-1", "ticker": "ACME"}, ("m-1", "ACME")),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_bet_names_what_was_traded_in(
+    parameters: dict[str, Any], result: dict[str, Any] | None, named: tuple[str | None, str | None]
+) -> None:
+    found = acted(result, **{"marketId": None, **parameters})
+    assert (found.market_id, found.ticker) == named

@@ -7,6 +7,7 @@ import pytest
 from babylon_tasks.records import AgentAction
 from babylon_tasks.vocabulary import (
     expects_rise,
+    is_perpetual,
     is_taken,
     kind,
     unknown_side,
@@ -39,6 +40,22 @@ from babylon_tasks.vocabulary import (
 )
 def test_the_direction_of_a_bet(word: str, side: str | None, rise: bool | None) -> None:
     assert expects_rise(AgentAction(word, True, "m-1", None, side)) is rise
+
+
+@pytest.mark.parametrize(
+    ("word", "side", "perpetual"),
+    [
+        ("TRADE", " Long ", True),
+        ("TRADE", "open_short", True),
+        ("open_long", "YES", True),
+        ("buy_yes", "long", False),
+        ("TRADE", "YES", False),
+        ("TRADE", None, False),
+        ("long", None, False),
+    ],
+)
+def test_whether_a_bet_is_on_a_price(word: str, side: str | None, perpetual: bool) -> None:
+    assert is_perpetual(word, side) is perpetual
 
 
 @pytest.mark.parametrize("word", ["HOLD", "hold", "pending", "", "NONE", "wait"])

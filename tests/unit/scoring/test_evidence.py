@@ -134,6 +134,15 @@ def test_bets_name_what_they_wait_for() -> None:
     assert bets(trajectory([perpetual]), ENDED) == [("market", "ACME", Outcome(change=-3.0))]
 
 
+def test_a_bet_with_two_names_is_followed_by_both() -> None:
+    """Its own market's outcome counts once there is one, and until then the price's."""
+    both = AgentAction("TRADE", True, "m-open", "ACME", "buy_yes")
+    assert bets(trajectory([both]), ENDED) == [
+        ("market", "m-open", Outcome()),
+        ("stock", "ACME", Outcome(change=-3.0)),
+    ]
+
+
 _DECISIONS = st.lists(
     st.builds(
         AgentAction,
