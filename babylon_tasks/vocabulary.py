@@ -35,6 +35,8 @@ _DIRECTED = {
     "buy_yes": True, "buy_no": False, "sell_yes": False, "sell_no": True,
     "open_long": True, "open_short": False,
 }  # fmt: skip
+# The most characters of a market's id or a ticker: Postgres's indexes take 2704 bytes.
+LONGEST_NAME = 200
 # How a prediction market's outcome is written. 1 and 0 are ambiguous: some sources number the
 # outcomes starting with YES, others write YES as 1.
 ENDED_YES = ("yes", "true")

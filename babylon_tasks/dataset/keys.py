@@ -6,6 +6,7 @@ answers it is compared with.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections import Counter
@@ -17,6 +18,8 @@ from babylon_tasks.vocabulary import kind
 
 # Never dropped, however few members remain: these are different tasks and goals.
 _FIRM = ("scenario", "archetype")
+# Of a longer part the key has the beginning and a hash: indexes take 2704 bytes of all together.
+_LONGEST, _BEGINNING = 100, 20
 # `Market m-2`, `"marketId": "246813579"`, `ticker: ACME`: an id contains a digit or is in capitals.
 # Bounded and possessive: an agent's prompt must not make the search quadratic.
 _MARKET = re.compile(
@@ -42,8 +45,13 @@ def parts(facts: Facts, window: str, grouping: Sequence[str]) -> tuple[Part, ...
         value = _PARTS[name](facts)
         # Babylon's recorder writes the window as the scenario, which adds nothing.
         if value and not (name == "scenario" and value == window):
-            named.append((name, value))
+            named.append((name, value if len(value) <= _LONGEST else _shortened(value)))
     return tuple(named)
+
+
+def _shortened(value: str) -> str:
+    digest = hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=16)
+    return f"{value[:_BEGINNING]}…{digest.hexdigest()}"
 
 
 def keys(members: Sequence[tuple[Part, ...]], min_group_size: int) -> list[str]:

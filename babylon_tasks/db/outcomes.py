@@ -20,7 +20,7 @@ from babylon_tasks.db.sql import execute, fetch_all, fetch_one, fetch_pairs, fet
 from babylon_tasks.errors import BadWindowId
 from babylon_tasks.records import Facts, Outcome, Outcomes, Trajectory
 from babylon_tasks.settings import Settings
-from babylon_tasks.vocabulary import ENDED_NO, ENDED_YES
+from babylon_tasks.vocabulary import ENDED_NO, ENDED_YES, LONGEST_NAME
 from babylon_tasks.windows import WINDOW, window_id, window_start
 
 _REMEMBERED = 10_000  # markets; a window has a few dozen, and a hostile one must not fill memory
@@ -147,6 +147,7 @@ def follow(connection: Connection, settings: Settings, *, since: datetime | None
                 ChangedOutcome,
                 since=start,
                 until="9999" if end is None else end,
+                longest=LONGEST_NAME,
                 **_WORDS,
             )
             reward_versions.mark(connection, changed)

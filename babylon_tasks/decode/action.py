@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.records import AgentAction
-from babylon_tasks.vocabulary import is_perpetual, kind, meaning_of
+from babylon_tasks.vocabulary import LONGEST_NAME, is_perpetual, kind, meaning_of
 
 _NO_MONEY = 1e15  # Babylon's own columns of money have 12 digits before the point
 # What today's Babylon records beside a like, a comment or a message of its own making, where it
@@ -80,7 +80,7 @@ def read_action(action: RecordedAction, balance: Any = None) -> AgentAction:
     done = (named.trade and _done(action.result)) or _NOT_DONE
     side = parameters.side if type(parameters.side) is str else None
     market, ticker = parameters.marketId, parameters.ticker
-    if type(market) is not str or not market:
+    if type(market) is not str or not 0 < len(market) <= LONGEST_NAME:
         market = _name(market)
     if ticker is not None:
         ticker = _name(ticker)
@@ -124,9 +124,9 @@ def _done(result: msgspec.Raw | Done | None) -> Done | None:
 
 def _name(value: Any) -> str | None:
     # Ids are snowflakes: some writers store them as numbers.
-    if type(value) is int:
-        return str(value)
-    return value if type(value) is str and value else None
+    name = str(value) if type(value) is int else value
+    # One that no index takes would fail its hour, again and again.
+    return name if type(name) is str and 0 < len(name) <= LONGEST_NAME else None
 
 
 def _traded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -273,6 +274,16 @@ def test_an_hour_that_is_none_stops_nothing(
     assert follow(connection, settings) == 1
 
 
+def test_a_name_that_fits_no_index_stops_nothing(
+    settings: Settings, connection: Connection
+) -> None:
+    """Random letters, since Postgres compresses others."""
+    name = secrets.token_hex(2_000)
+    insert_outcomes(connection, [market_outcome(name), market_outcome("m-1")])
+    assert follow(connection, settings) == 1
+    assert kept(connection) == {("m-1", WINDOW): True}
+
+
 def test_many_rows_are_copied_in_slices(
     settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,7 +374,7 @@ def test_a_copy_of_what_has_not_changed_looks_none_of_it_up(
     row = connection.execute(
         "EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, FORMAT json) "
         + queries("outcomes")["copy"],  # type: ignore[operator]
-        {"since": "", "until": "9999", "yes": ["yes"], "no": ["no"]},
+        {"since": "", "until": "9999", "longest": 200, "yes": ["yes"], "no": ["no"]},
     ).fetchone()
     assert row is not None
     (deletes,) = [node for node in nodes(row[0][0]["Plan"]) if node.get("Operation") == "Delete"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import pytest
@@ -102,6 +103,28 @@ def test_bad_rows_never_stop_a_window(settings: Settings, connection: Connection
     assert set(components(connection)) == set(good)
     assert sum(done.rejected.values()) == one(connection, "rejected")[0] == len(expected)
     assert done.trajectories == len(expected) + len(good)
+
+
+@pytest.mark.parametrize("what", ["market", "ticker", "purpose", "question"])
+def test_a_long_name_costs_no_more_than_itself(
+    settings: Settings, connection: Connection, what: str
+) -> None:
+    """Random letters, since Postgres compresses others: no index takes more than 2,704 bytes."""
+    name = secrets.token_hex(2_000)
+    keys = {
+        "purpose": {"actionType": f"kind-{name}"},
+        "question": {"userPrompt": f"market 7{name}"},
+    }
+    asked = llm_call(**keys.get(what, {}))
+    named = {what: name} if what in ("market", "ticker") else {}
+    good = fill_window(connection)
+    good += insert_trajectories(
+        connection,
+        [trajectory(steps=[step(calls=[asked], action=action(**named))]) for _ in range(8)],
+    )
+    seal(connection)
+    done = run(settings)
+    assert (done.state, done.scored) == (WindowState.SCORED, len(good))
 
 
 def test_a_row_that_is_too_large_never_leaves_the_server(

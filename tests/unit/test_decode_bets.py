@@ -135,6 +135,16 @@ def test_what_was_asked_for_and_hidden_earns_no_more_than_what_was_priced() -> N
     assert merit(priced) == pytest.approx(merit(hidden))
 
 
+@pytest.mark.parametrize("name", ["m" * 201, "\U0001d7d8" * 201, 10**200])
+def test_a_name_that_no_market_has_is_none(name: object) -> None:
+    """It would not fit into Postgres's indexes, and fail its whole hour."""
+    assert acted(marketId=name).market_id is None
+    assert acted(marketId=None, ticker=name, marketType="perp").ticker is None
+    assert acted({"marketId": name}, marketId="m-1").market_id == "m-1"
+    assert acted({"ticker": name}, marketId="ACME", marketType="perp").ticker == "ACME"
+    assert acted(marketId="m" * 200).market_id == "m" * 200
+
+
 def facts(row: Any) -> Facts:
     found = decode_facts(row)
     assert isinstance(found, Facts)

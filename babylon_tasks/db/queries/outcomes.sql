@@ -70,7 +70,8 @@ LIMIT 1
 
 -- name: copy
 -- Update our rows of some hours from Babylon's; returns those that differed.
--- An hour's newest row counts; rows without an outcome are ignored.
+-- An hour's newest row counts; rows without an outcome are ignored, as are names that no bet has
+-- and no index takes.
 WITH recorded AS MATERIALIZED (
     SELECT DISTINCT ON (kind, name, window_id) kind, name, window_id, yes, change
     FROM (
@@ -80,13 +81,14 @@ WITH recorded AS MATERIALIZED (
         FROM market_outcomes
         WHERE "windowId" >= %(since)s AND "windowId" < %(until)s
           AND "predictionMarketId" <> '' AND btrim(outcome, E' \t\r\n') <> ''
+          AND length("predictionMarketId") <= %(longest)s
         UNION ALL
         SELECT 'stock', "stockTicker", "windowId", NULL, moved.change, "createdAt", id
         FROM market_outcomes
         CROSS JOIN LATERAL (
             SELECT {{outcomes.change}} AS change) AS moved
         WHERE "windowId" >= %(since)s AND "windowId" < %(until)s
-          AND "stockTicker" <> '' AND moved.change <> 'NaN'
+          AND "stockTicker" <> '' AND moved.change <> 'NaN' AND length("stockTicker") <= %(longest)s
     ) AS endings
     ORDER BY kind, name, window_id, made_at DESC, id DESC
 ), kept AS (

@@ -50,6 +50,24 @@ def test_a_trajectory_is_grouped_by_scenario_archetype_question_market_and_balan
     )
 
 
+def test_a_long_part_is_replaced_by_its_hash() -> None:
+    """As it is it might not fit into Postgres's index, and fail its whole hour."""
+    wide = "\U0001d7d8" * 3_000
+    keyed = [
+        parts(
+            asked(f"market 7{wide}{end}", scenario_id=wide + end, archetype=wide + end,
+                  purpose=wide + end, balance=1.0),
+            WINDOW, ALL,
+        )
+        for end in ("a", "b", "a")
+    ]  # fmt: skip
+    found = keys(keyed, 1)
+    assert found[0] == found[2] != found[1]
+    assert all(len(key.encode()) < 2_000 for key in found)
+    assert [name for name, _ in keyed[0]] == list(ALL)
+    assert parts(asked(purpose="x" * 100), WINDOW, ALL) == (("decision", "x" * 100),)
+
+
 def test_babylons_live_scenario_is_the_window_and_distinguishes_nothing() -> None:
     assert parts(asked(archetype="trader"), WINDOW, ALL) == (("archetype", "trader"),)
 
