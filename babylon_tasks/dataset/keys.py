@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from babylon_tasks.records import Facts
 from babylon_tasks.vocabulary import kind
+from babylon_tasks.windows import is_window_id
 
 # Never dropped, however few members remain: these are different tasks and goals.
 _FIRM = ("scenario", "archetype")
@@ -43,8 +44,10 @@ def parts(facts: Facts, window: str, grouping: Sequence[str]) -> tuple[Part, ...
     named = []
     for name in grouping:
         value = _PARTS[name](facts)
-        # Babylon's recorder writes the window as the scenario, which adds nothing.
-        if value and not (name == "scenario" and value == window):
+        # Babylon's recorder writes the hour of the start as the scenario, which adds nothing, and
+        # that of the end as the window.
+        hour = name == "scenario" and (value == window or is_window_id(value))
+        if value and not hour:
             named.append((name, value if len(value) <= _LONGEST else _shortened(value)))
     return tuple(named)
 

@@ -72,6 +72,14 @@ def test_babylons_live_scenario_is_the_window_and_distinguishes_nothing() -> Non
     assert parts(asked(archetype="trader"), WINDOW, ALL) == (("archetype", "trader"),)
 
 
+def test_the_hour_in_which_a_trajectory_began_is_no_scenario() -> None:
+    """Babylon's recorder writes it as the scenario, and the hour of the end as the window."""
+    rows = [asked(archetype="trader", scenario_id=at) for at in (WINDOW, "2026-01-31T08:00")]
+    assert keys([parts(one, WINDOW, ALL) for one in rows], 2) == ["archetype=trader"] * 2
+    named = asked(scenario_id="market-decisions-2026-01-31T08:00")
+    assert parts(named, WINDOW, ALL) == (("scenario", "market-decisions-2026-01-31T08:00"),)
+
+
 @pytest.mark.parametrize(
     ("question", "market"),
     [
