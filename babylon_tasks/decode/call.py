@@ -145,8 +145,14 @@ def check_ids(calls: Sequence[Call], step: int) -> None:
 
 
 def read_messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
+    """Read what was asked: without the answer, which some agents record at its end."""
     if call.messages:
-        return tuple([(message.role, _text(message.content)) for message in call.messages])
+        chat = [(message.role, _text(message.content)) for message in call.messages]
+        role, text = chat[-1]
+        if role == "assistant" and text.strip() and text.strip() == call.response.strip():
+            chat.pop()
+        if chat:
+            return tuple(chat)
     if call.systemPrompt is None or call.userPrompt is None:
         raise Undecodable(
             Reason.BAD_SHAPE, f"step {step}: a call has neither messages nor both prompts"

@@ -46,6 +46,11 @@ REJECTED: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "steps that are numbers": ("bad_shape", [1, 2], {}),
     "a response that is a number": ("bad_shape", [step(calls=[llm_call(response=7)])], {}),
     "a call without prompts": ("bad_shape", [step(calls=[{"response": "YES"}])], {}),
+    "a call without a prompt": (
+        "bad_shape",
+        [step(calls=[{"messages": [{"role": "assistant", "content": "Y"}], "response": "Y"}])],
+        {},
+    ),
     "a PnL that is text": ("bad_shape", text_with('"NaN"'), {}),
     "zero steps": ("no_steps", [], {}),
     "no calls in any step": ("no_llm_calls", [step(calls=[]), step(1, calls=[])], {}),
@@ -181,6 +186,39 @@ def test_shape_b_keeps_every_message() -> None:
 
 def test_shape_b_without_messages_falls_back_to_the_prompts() -> None:
     assert one_call(messages=[], systemPrompt="a", userPrompt="b").messages[0] == ("system", "a")
+
+
+ASKED = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "response"),
+    [("YES", "YES"), ("YES", "YES\n"), ([{"type": "text", "text": "YES"}], "YES")],
+)
+def test_an_answer_at_the_end_of_its_own_conversation_is_no_prompt(
+    answer: object, response: str
+) -> None:
+    """Trained on it, the policy would learn to repeat what it reads."""
+    said = {"role": "assistant", "content": answer}
+    call = one_call(messages=[*ASKED, said], response=response)
+    assert call.messages == (("system", "s"), ("user", "u"))
+    assert call.response == response
+    alone = one_call(messages=[said], systemPrompt="s", userPrompt="u", response=response)
+    assert alone.messages == (("system", "s"), ("user", "u"))
+
+
+@pytest.mark.parametrize(
+    ("messages", "response"),
+    [
+        ([*ASKED, {"role": "assistant", "content": "YES"}], "NO"),
+        ([*ASKED, {"role": "assistant", "content": ""}], ""),
+        ([*ASKED, {"role": "user", "content": "YES"}], "YES"),
+        ([{"role": "assistant", "content": "YES"}, {"role": "user", "content": "u"}], "YES"),
+    ],
+)
+def test_other_words_at_the_end_of_a_conversation_are_kept(messages: Any, response: str) -> None:
+    kept = tuple((one["role"], one["content"]) for one in messages)
+    assert one_call(messages=messages, response=response).messages == kept
 
 
 @pytest.mark.parametrize("keys", [{"policyStep": 7}, {"model": "babylon@7"}])

@@ -49,9 +49,10 @@ _WITH_TOKENS = st.fixed_dictionaries(
         "promptTokenIds": _IDS | _ODD_IDS,
     },
 )
+_PARTS = [{"type": "text", "text": "m-2"}, {"type": "reasoning", "text": "m-1"}]
 _MESSAGE = st.fixed_dictionaries(
-    {"role": st.sampled_from(["system", "user"])},
-    optional={"content": _TEXT | st.just([{"type": "text", "text": "m-2"}]) | JSON},
+    {"role": st.sampled_from(["system", "user", "assistant"])},
+    optional={"content": _TEXT | st.just("YES") | st.just(_PARTS) | JSON},
 )
 _WITH_TEXTS = st.fixed_dictionaries(
     {},
@@ -152,6 +153,9 @@ ODD = {
     "more ids than log-probabilities": [llm_call(logprobs=[-0.5], tokenIds=[1, 2])],
     "no system prompt": [llm_call(systemPrompt=None)],
     "no prompt": [llm_call(userPrompt=None)],
+    "nothing but the answer": [
+        llm_call("Y", userPrompt=None, messages=[{"role": "assistant", "content": "Y"}])
+    ],
     "NUL in a prompt": [llm_call(userPrompt="\0")],
     "NUL in an answer": [llm_call("\0")],
     "NUL in a model's name": [llm_call(model="\0")],
