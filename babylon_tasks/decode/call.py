@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct, field
 from babylon_tasks.decode.errors import Undecodable
 from babylon_tasks.decode.shaped_call import ShapingKeys, is_shaped
 from babylon_tasks.decode.token_ids import NONE, count_ids, read_ids
+from babylon_tasks.message_parts import carried_by, is_text
 from babylon_tasks.policy_names import policy_step
 from babylon_tasks.reasons import Reason
 from babylon_tasks.records import LlmCall, TokenIds
@@ -38,6 +39,7 @@ class _Message(Struct, gc=False):
     tool_calls: Any = None
     toolCalls: Any = None
     function_call: Any = None
+    functionCall: Any = None
 
 
 class TokenLogprob(Struct, gc=False):
@@ -78,6 +80,10 @@ class Call(ShapingKeys, gc=False):
     actionType: Any = None
     tools: Any = None
     toolCalls: Any = None
+    tool_calls: Any = None
+    functions: Any = None
+    function_call: Any = None
+    functionCall: Any = None
     carries: Any = None
 
 
@@ -165,7 +171,7 @@ def read_messages(call: Call, step: int) -> tuple[tuple[str, str], ...]:
 def _text(content: str | list[_Part] | None) -> str:
     if content is None or isinstance(content, str):
         return content or ""
-    return "".join(part.text for part in content if isinstance(part.text, str))
+    return "".join([part.text for part in content if is_text(part.type, part.text)])
 
 
 def _carried(call: Call, finish: str | None) -> str | None:
@@ -174,15 +180,22 @@ def _carried(call: Call, finish: str | None) -> str | None:
     if (
         call.tools
         or call.toolCalls
+        or call.tool_calls
+        or call.functions
+        # Of a request it is a word such as "none", which says nothing without functions.
+        or any(made and type(made) is not str for made in (call.function_call, call.functionCall))
         or finish in _OF_TOOLS
-        or any(m.tool_calls or m.toolCalls or m.function_call for m in messages)
+        or any(m.tool_calls or m.toolCalls or m.function_call or m.functionCall for m in messages)
         or any(m.role in ("tool", "function") for m in messages)
     ):
         return "tools"
-    parts = (part for m in messages if isinstance(m.content, list) for part in m.content)
-    if any(not isinstance(part.text, str) for part in parts):
-        return "images"
-    return call.carries if call.carries in ("tools", "images") else None
+    parts = [part for m in messages if isinstance(m.content, list) for part in m.content]
+    kinds = {carried_by(part.type) for part in parts if not is_text(part.type, part.text)}
+    if call.carries in ("tools", "images"):
+        kinds.add(call.carries)
+    if not kinds:
+        return None
+    return "tools" if "tools" in kinds else "images"
 
 
 def _finish_reason(recorded: Any) -> str | None:

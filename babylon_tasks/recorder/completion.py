@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from babylon_tasks.message_parts import carried_by, is_text
+
 _OPTIONS = ("extra_body", "extra_headers", "extra_query", "timeout")  # of OpenAI's client
 _TOKEN_ID = re.compile(r"token_id:(\d{1,9})\Z")  # vLLM with return_tokens_as_token_ids, ART
 
@@ -129,12 +131,16 @@ def carried(messages: Iterable[Any]) -> str | None:
     """Name what messages contain besides text: ``tools`` or ``images``."""
     kind = None
     for message in messages:
-        if _get(message, "tool_calls") or str(_get(message, "role")) in ("tool", "function"):
+        called = _get(message, "tool_calls") or _get(message, "function_call")
+        if called or str(_get(message, "role")) in ("tool", "function"):
             return "tools"
         content = _get(message, "content")
-        if not isinstance(content, str | None):
-            # An image, audio, a file: none of them is text, so they are all reported alike.
-            kind = "images" if any(_get(p, "text") is None for p in content) else kind
+        for part in () if isinstance(content, str | None) else content:
+            # An image, audio, a thought: none of them is text, so they are all reported alike.
+            if not is_text(_get(part, "type"), _get(part, "text")):
+                kind = carried_by(_get(part, "type"))
+                if kind == "tools":
+                    return kind
     return kind
 
 
@@ -155,7 +161,8 @@ def _text(content: Any) -> str:
         return ""
     if isinstance(content, str):
         return content
-    return "".join(str(_get(part, "text") or "") for part in content)
+    parts = ((_get(part, "type"), _get(part, "text")) for part in content)
+    return "".join([text for kind, text in parts if is_text(kind, text)])
 
 
 def _each(sources: Sequence[Any], name: str) -> tuple[Any, ...]:

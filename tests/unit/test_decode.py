@@ -307,6 +307,8 @@ def test_an_empty_system_message_that_was_sent_is_kept() -> None:
 
 
 TOOL_CALL = {"id": "c-1", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
+CALLED = {"type": "tool-call", "toolName": "buy", "text": "buys"}
+THOUGHT = {"type": "reasoning", "text": "think"}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://pictures.example/1.png"}}
 
 
@@ -315,10 +317,21 @@ PICTURE = {"type": "image_url", "image_url": {"url": "https://pictures.example/1
     [
         ({"tools": [{"type": "function"}]}, "tools"),
         ({"tools": []}, None),
+        ({"functions": [{"name": "buy"}]}, "tools"),
+        ({"tool_calls": [TOOL_CALL]}, "tools"),
+        ({"function_call": {"name": "buy", "arguments": "{}"}}, "tools"),
+        ({"functionCall": {"name": "buy", "arguments": "{}"}}, "tools"),
+        ({"functions": [], "function_call": "none", "tool_calls": None}, None),
         ({"toolCalls": [TOOL_CALL]}, "tools"),
         ({"finishReason": "tool-calls"}, "tools"),
         ({"messages": [{"role": "assistant", "content": "", "tool_calls": [TOOL_CALL]}]}, "tools"),
         ({"messages": [{"role": "tool", "content": "3"}]}, "tools"),
+        ({"messages": [{"role": "user", "content": "?", "functionCall": {"name": "a"}}]}, "tools"),
+        ({"messages": [{"role": "assistant", "content": [CALLED]}]}, "tools"),
+        ({"messages": [{"role": "assistant", "content": [THOUGHT]}]}, "images"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_text", "text": "?"}]}]}, None),
+        ({"messages": [{"role": "user", "content": [{"text": "?"}]}]}, None),
+        ({"messages": [{"role": "user", "content": [{"type": 7, "text": "?"}]}]}, "images"),
         ({"messages": [{"role": "user", "content": [PICTURE]}]}, "images"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}]}]}, None),
         ({"carries": "images"}, "images"),
@@ -330,7 +343,7 @@ def test_what_the_messages_cannot_hold_is_named(keys: dict[str, Any], carries: s
 
 
 def test_parts_of_text_become_one_text() -> None:
-    parts = [{"type": "text", "text": "YES "}, PICTURE, {"type": "text", "text": "or NO?"}]
+    parts = [{"type": "text", "text": "YES "}, PICTURE, THOUGHT, {"type": "text", "text": "or NO?"}]
     assert one_call(messages=[{"role": "user", "content": parts}]).messages == (
         ("user", "YES or NO?"),
     )

@@ -120,7 +120,7 @@ export function readMessages(messages: readonly unknown[]): ReadMessage[] {
       content:
         text(content) ??
         list(content)
-          .map((one) => text(get(one, "text")) ?? "")
+          .map((part) => textOfPart(part) ?? "")
           .join(""),
     };
     const calls = list(get(message, "tool_calls"));
@@ -140,15 +140,25 @@ export function carried(messages: readonly unknown[]): "tools" | "images" | unde
   let kind: "images" | undefined;
   for (const message of messages) {
     const role = String(get(message, "role"));
-    if (list(get(message, "tool_calls")).length > 0 || role === "tool" || role === "function") {
+    const called = list(get(message, "tool_calls")).length > 0 || get(message, "function_call");
+    if (called || role === "tool" || role === "function") {
       return "tools";
     }
-    // An image, audio, a file: none of them is text, so they are all reported alike.
-    if (list(get(message, "content")).some((part) => get(part, "text") == null)) {
-      kind = "images";
+    const others = list(get(message, "content")).filter((part) => textOfPart(part) === undefined);
+    if (others.some((part) => /^(tool|function)/.test(text(get(part, "type")) ?? ""))) {
+      return "tools";
     }
+    // An image, audio, a thought: none of them is text, so they are all reported alike.
+    kind = others.length > 0 ? "images" : kind;
   }
   return kind;
+}
+
+/** The text of a part that is nothing else. */
+function textOfPart(part: unknown): string | undefined {
+  const kind = get(part, "type") ?? "text";
+  const isText = kind === "text" || kind === "input_text" || kind === "output_text";
+  return isText ? text(get(part, "text")) : undefined;
 }
 
 function same(ids: readonly number[], others: readonly unknown[]): boolean {

@@ -135,7 +135,7 @@ async function recordAnswer(
       temperature: Number(asked["temperature"] ?? 1),
       topP: typeof topP === "number" ? topP : undefined,
       maxTokens: Number(asked["max_completion_tokens"] ?? asked["max_tokens"] ?? 0),
-      tools: list(asked["tools"]),
+      tools: [...list(asked["tools"]), ...list(asked["functions"])],
       parameters: asked,
       latencyMs,
       choice,

@@ -183,6 +183,12 @@ test("tool calls of a stream are put together too", async () => {
   assert.equal(call?.["carries"], "tools");
 });
 
+test("functions of a request are tools under their older name", async () => {
+  reply = { status: 200, body: JSON.stringify(ANSWER) };
+  const [call] = await recorded(recordingFetch(), { model: "m", functions: [{ name: "trade" }] });
+  assert.equal(call?.["carries"], "tools");
+});
+
 test("a stream that breaks off and a refusal are not recorded", async () => {
   reply = { status: 200, body: STREAM.slice(0, 2).join("") };
   assert.deepEqual(await recorded(recordingFetch(), { stream: true }), []);

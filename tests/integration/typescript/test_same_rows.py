@@ -102,6 +102,23 @@ A_CALL: dict[str, tuple[Any, dict[str, Any]]] = {
         completion(),
         {"messages": [{"role": "user", "content": [{"type": "text", "text": t} for t in "ab"]}]},
     ),
+    "parts with a text that are none": (
+        completion(),
+        {
+            "messages": [
+                {"role": "user", "content": [{"text": "a"}, {"type": "input_text", "text": "b"}]},
+                {"role": "assistant", "content": [{"type": "reasoning", "text": "hm"}]},
+            ]
+        },
+    ),
+    "a tool in a part": (
+        completion(),
+        {"messages": [{"role": "assistant", "content": [{"type": "tool-call", "text": "buys"}]}]},
+    ),
+    "a function call": (
+        completion(),
+        {"messages": [{"role": "assistant", "content": "", "function_call": {"name": "buy"}}]},
+    ),
     "a conversation": (
         completion(),
         {

@@ -170,6 +170,8 @@ def test_an_absent_system_prompt_stays_absent_and_an_empty_one_empty() -> None:
 
 TOOL = {"type": "function", "function": {"name": "buy", "parameters": {}}}
 TOOL_CALL = {"id": "c-1", "type": "function", "function": {"name": "buy", "arguments": "{}"}}
+CALLED = {"type": "tool-call", "toolName": "buy", "text": "buys"}
+THOUGHT = {"type": "reasoning", "text": "think"}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
 
@@ -189,7 +191,19 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA
             {},
             "images",
         ),
+        (
+            {"messages": [*MESSAGES, {"role": "assistant", "function_call": {"name": "b"}}]},
+            {},
+            "tools",
+        ),
+        ({"messages": [*MESSAGES, {"role": "assistant", "content": [CALLED]}]}, {}, "tools"),
+        ({"messages": [*MESSAGES, {"role": "assistant", "content": [THOUGHT]}]}, {}, "images"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "?"}]}]}, {}, None),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_text", "text": "?"}]}]},
+            {},
+            None,
+        ),
         ({}, {}, None),
     ],
 )
