@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from factories import llm_call, step
+
 from babylon_tasks.decode import decode
 from babylon_tasks.records import RawTrajectory, Trajectory
 
@@ -30,3 +32,8 @@ def decoded(steps: Any, **fields: Any) -> Trajectory:
     found = decode(raw(steps, **fields))
     assert isinstance(found, Trajectory), found
     return found
+
+
+def one_call(**keys: Any) -> Any:
+    [call] = decoded([step(calls=[llm_call(**keys)])]).calls
+    return call
