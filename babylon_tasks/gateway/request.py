@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.http_server.refusals import Refused, unusable_json
 from babylon_tasks.recorder.completion import read_messages
 
 _LONGEST_MODEL = 256
@@ -27,9 +27,7 @@ class GatewayRequest:
         try:
             self.fields: dict[str, Raw] = msgspec.json.decode(raw, type=dict[str, Raw])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Refused(
-                400, f"the body is not usable JSON: {error}", code="invalid_json"
-            ) from None
+            raise unusable_json(raw, error) from None
         model = self.value("model")
         if not isinstance(model, str) or not 0 < len(model) <= _LONGEST_MODEL:
             raise Refused(

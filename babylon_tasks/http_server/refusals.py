@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
+
+# An escape of the first half of a character that no second one follows, or the other way round.
+_HALF = re.compile(
+    rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|[c-fC-F][0-9a-fA-F]{2}(?<!\\u[dD][89abAB]..\\u[dD]...))"
+)
 
 
 class ClientGone(Exception):
@@ -46,6 +53,22 @@ class Refused(Exception):
             "code": self.code,
         }
         return msgspec.json.encode({"error": error})
+
+
+def unusable_json(body: bytes, error: Exception) -> Refused:
+    """Refuse a body that could not be read as JSON, with msgspec's ``error``.
+
+    JavaScript writes half an emoji where it has cut a text inside one; of that msgspec says only
+    that the data were truncated, or where they are malformed.
+    """
+    half = _HALF.search(body.replace(rb"\\", b"  "))  # what follows these two is no escape
+    why = str(error)
+    if half is not None:
+        why = (
+            f"a text has half a character, {half[0].decode()} at byte {half.start()}: an unpaired "
+            "surrogate, as is left where a text is cut inside an emoji"
+        )
+    return Refused(400, f"the body is not usable JSON: {why}", code="invalid_json")
 
 
 def too_many_requests(limit: int, setting: str) -> Refused:

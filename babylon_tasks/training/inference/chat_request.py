@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.http_server.refusals import Refused, unusable_json
 from babylon_tasks.training.inference.limits import (
     ANSWER_TOKENS,
     ANSWERS,
@@ -138,7 +138,7 @@ def read_request(body: bytes) -> ChatRequest:
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"the body is not usable JSON: {error}", code="invalid_json") from None
+        raise unusable_json(body, error) from None
     for place, message in enumerate(request.messages):
         _check_parts(place, message)
     return request

@@ -16,7 +16,7 @@ from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.http_server.body import Body
 from babylon_tasks.http_server.deliver import Answer, answered, deliver, start
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
-from babylon_tasks.http_server.refusals import Refused, too_many_requests
+from babylon_tasks.http_server.refusals import Refused, too_many_requests, unusable_json
 from babylon_tasks.policy_names import policy_name, step_number
 from babylon_tasks.training.checkpoints import steps_on_disk
 from babylon_tasks.training.inference.access import check_key
@@ -151,9 +151,7 @@ class FrontApp:
         try:
             read = msgspec.json.decode(raw, type=_Asked)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Refused(
-                400, f"the body is not usable JSON: {error}", code="invalid_json"
-            ) from None
+            raise unusable_json(raw, error) from None
         step = self._step(read.model)
         while True:
             await self._require_loaded(step)

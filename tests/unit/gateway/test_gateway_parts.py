@@ -28,6 +28,7 @@ from babylon_tasks.gateway.trainer_body import (
     within_budget,
 )
 from babylon_tasks.gateway.trainer_reply import SampleState, for_client, read_sample
+from babylon_tasks.http_server.refusals import Refused
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,11 @@ def test_a_pattern_that_re2_cannot_follow_is_refused() -> None:
 
 def asked(**fields: Any) -> GatewayRequest:
     return GatewayRequest(json.dumps({"model": "babylon", **fields}).encode())
+
+
+def test_of_half_an_emoji_it_is_said_what_it_is() -> None:
+    with pytest.raises(Refused, match=r"half a character, \\ud83d at byte 63"):
+        asked(messages=[{"role": "user", "content": "\ud83d"}])
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,30 @@ def test_a_value_out_of_bounds_is_refused_with_the_field(
     assert refused(**fields).param == param
 
 
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [
+        (r"ACME \ud83d", r"\ud83d at byte 64"),  # as JSON.stringify has an emoji cut in two
+        (r"ACME \ud83d goes up", r"\ud83d at byte 64"),
+        (r"\ud83d\ude80 \uDE80 goes up", r"\uDE80 at byte 72"),
+        (r"\ud83d\u0041 goes up", r"\ud83d at byte 59"),
+        (r"\\ud83d \\\ud83d\\ude80", r"\ud83d at byte 69"),  # those after two are words
+    ],
+)
+def test_of_half_an_emoji_it_is_said_what_it_is(text: str, half: str) -> None:
+    body = b'{"model": "m@0", "messages": [{"role": "user", "content": "%b"}]}' % text.encode()
+    with pytest.raises(Refused) as refusal:
+        read_request(body)
+
+    assert refusal.value.code == "invalid_json"
+    assert f"half a character, {half}: " in refusal.value.message
+
+
+def test_what_is_cut_off_after_a_whole_emoji_has_no_half_of_one() -> None:
+    with pytest.raises(Refused, match="truncated"):
+        read_request(rb'{"model": "m@0", "user": "\ud83d\ude80 \\ud83d')
+
+
 def test_any_whole_number_that_a_client_can_mean_is_a_seed() -> None:
     assert read(seed=-(10**40)).seed == -(10**40)
 
