@@ -20,13 +20,15 @@ def save_tiny_model(
     mostly: str | None = None,
     begins: str | None = None,
     torn: tuple[str, str] | None = None,
+    spare: int = 0,
 ) -> Path:
     """Write the model for ``BABYLON_BASE_MODEL``; about 13 MB, all its weights random.
 
     With ``says`` it answers mostly in the tokens of that text, in any order, and with ends between;
     with ``mostly`` in this one of them four times in five, and without ends. With ``begins`` an
     answer begins with that token. ``torn``: two of those that it says, between which it is easily
-    taught to choose; without them no step makes much of a difference to what it says.
+    taught to choose; without them no step makes much of a difference to what it says. With
+    ``spare`` the head is so much wider than the vocabulary, as many models' are.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -37,7 +39,7 @@ def save_tiny_model(
     torch.manual_seed(seed)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer),
+            vocab_size=len(tokenizer) + spare,
             hidden_size=64,
             intermediate_size=128,
             num_hidden_layers=2,

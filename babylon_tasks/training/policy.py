@@ -94,6 +94,16 @@ class Policy:
         ends = self.network.generation_config.eos_token_id
         return token_text_of(self.tokenizer, [ends] if isinstance(ends, int) else ends or ())
 
+    @cached_property
+    def spare(self) -> torch.Tensor:
+        """The columns of the head, on its device, that stand for no token of the vocabulary.
+
+        Qwen2.5-0.5B has 151,936 columns for 151,665 tokens.
+        """
+        columns = len(self.network.get_output_embeddings().weight)
+        found = [column for column in range(columns) if not self.token_text.contains(column)]
+        return torch.tensor(found, dtype=torch.long, device=self.device.place)
+
     @property
     def longest(self) -> int:
         """The most tokens that the model was made for."""

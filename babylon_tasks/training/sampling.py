@@ -80,8 +80,13 @@ def sample(
         rows = [rows_of[owner.prompt] for owner in owners]
         for _ in range(max(ask.max_tokens for ask in asks)):
             log_softmax = torch.log_softmax(output.logits[:, -1].float(), dim=-1)
+            # A column that spells nothing is never drawn. What is reported counts it: training
+            # computes a token's log-probability over all columns, too.
+            drawable = log_softmax
+            if len(policy.spare):
+                drawable = log_softmax.index_fill(-1, policy.spare, -torch.inf)
             picked = draw(
-                log_softmax,
+                drawable,
                 rows,
                 [owners[who] for who in alive],
                 [generators[who] for who in alive],

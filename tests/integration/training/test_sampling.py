@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from recorded import QUESTION, prompt
+from models import save_tiny_model
+from recorded import QUESTION, TORCH_DEVICE, prompt
 from transformers import (
     DynamicCache,
     Gemma3TextConfig,
@@ -16,6 +19,7 @@ from transformers import (
 )
 
 from babylon_tasks.training import sampling
+from babylon_tasks.training.device import choose_device
 from babylon_tasks.training.policy import Policy
 from babylon_tasks.training.sampling import SampledAnswer, SamplingRequest, sample
 
@@ -30,6 +34,15 @@ def tokens(policy: Policy, question: str = QUESTION) -> tuple[int, ...]:
 def alone(policy: Policy, ask: SamplingRequest) -> list[SampledAnswer]:
     [answers] = sample(policy, [ask], step=0)
     return answers
+
+
+def forced(policy: Policy, question: tuple[int, ...], answer: SampledAnswer) -> torch.Tensor:
+    """What each token of an answer is worth to the network that is given all of them."""
+    with policy.at_step(0):
+        row = torch.tensor([[*question, *answer.token_ids]], device=policy.device.place)
+        logits = policy.network(input_ids=row).logits[0, len(question) - 1 : -1].float().cpu()
+    found = torch.log_softmax(logits, -1).gather(-1, torch.tensor(answer.token_ids)[:, None])
+    return found.squeeze(-1)
 
 
 @pytest.fixture
@@ -49,11 +62,32 @@ def test_what_a_sampled_token_was_worth_is_what_teacher_forcing_says(
     )
 
     for question, [answer] in zip((asked, shorter), both, strict=True):
-        with policy.at_step(0):
-            row = torch.tensor([[*question, *answer.token_ids]], device=policy.device.place)
-            logits = policy.network(input_ids=row).logits[0, len(question) - 1 : -1].float().cpu()
-        forced = torch.log_softmax(logits, -1).gather(-1, torch.tensor(answer.token_ids)[:, None])
-        assert torch.allclose(forced.squeeze(-1), torch.tensor(answer.logprobs), atol=1e-4)
+        expected = forced(policy, question, answer)
+        assert torch.allclose(expected, torch.tensor(answer.logprobs), atol=1e-4)
+
+
+@pytest.mark.usefixtures("policy")  # it has undone ART's patch
+def test_columns_that_the_vocabulary_lacks_are_not_drawn_and_count_as_in_training(
+    tmp_path: Path,
+) -> None:
+    """Here they are one column in four."""
+    exact = replace(choose_device(TORCH_DEVICE), bf16=False, exact_head=False)
+    policy = Policy(str(save_tiny_model(tmp_path, spare=16_384)), tmp_path, exact)
+    question = tokens(policy)
+    seeded, free = sample(
+        policy,
+        [
+            SamplingRequest(question, n=32, max_tokens=3, seed=1),
+            SamplingRequest(question, n=32, max_tokens=3, temperature=1.5, top_p=0.9),
+        ],
+        step=0,
+    )
+
+    assert len(policy.spare) == 16_384
+    for answer in (*seeded, *free):
+        assert all(map(policy.token_text.contains, answer.token_ids))
+        expected = forced(policy, question, answer)
+        assert torch.allclose(expected, torch.tensor(answer.logprobs), atol=1e-4)
 
 
 def test_each_request_gets_its_own_answers_where_prompts_repeat(
