@@ -73,9 +73,10 @@ class Chat:
             )
         return msgspec.json.encode(self._described(step))
 
-    def _described(self, step: int) -> dict[str, str]:
+    def _described(self, step: int) -> dict[str, str | int]:
         name = policy_name(self.lineage, step)
-        return {"id": name, "object": "model", "owned_by": "babylon-tasks"}
+        # OpenAI's clients require ``created``; 0 is what the gateway says, too.
+        return {"id": name, "object": "model", "created": 0, "owned_by": "babylon-tasks"}
 
     async def complete(self, body: Body) -> bytes:
         """Answer a chat completion request; raises Refused, and ClientGone if nobody waits."""

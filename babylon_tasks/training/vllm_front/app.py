@@ -131,9 +131,10 @@ class FrontApp:
         )
         return Answer(msgspec.json.encode(self._described(step)))
 
-    def _described(self, step: int) -> dict[str, str]:
+    def _described(self, step: int) -> dict[str, str | int]:
         name = policy_name(self._lineage, step)
-        return {"id": name, "object": "model", "owned_by": "babylon-tasks"}
+        # OpenAI's clients require ``created``; 0 is what the gateway says, too.
+        return {"id": name, "object": "model", "created": 0, "owned_by": "babylon-tasks"}
 
     async def _complete(self, body: Body, way: _Way) -> Answer:
         if self._in_progress >= self._limits.requests:

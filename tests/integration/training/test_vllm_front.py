@@ -21,6 +21,7 @@ from documents import ROOT
 from endpoint import PATIENCE, until
 from openai import OpenAI
 
+from openai.types import Model
 from babylon_tasks.errors import BackendUnavailable, CheckpointDamaged
 from babylon_tasks.training.trainer_start import StartTrainer
 from babylon_tasks.training.vllm_front.server import VllmFront
@@ -211,7 +212,10 @@ def test_only_whole_checkpoints_of_the_lineage_answer(
         with pytest.raises(openai.APIStatusError) as refusal:
             client.models.retrieve(model)
         assert refusal.value.status_code == status
-        assert [one.id for one in client.models.list()] == ["tests@1", "tests@2"]
+        listed = list(client.models.list())
+        assert [one.id for one in listed] == ["tests@1", "tests@2"]
+        for one in (*listed, client.models.retrieve("tests@1")):
+            Model.model_validate(one.to_dict())
 
 
 def test_a_stream_is_passed_on_as_it_comes(front: Front) -> None:
