@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,6 +25,7 @@ HEALTH = "/healthz"
 _HEALTHY = b'{"status":"ok"}'
 _METHODS = ("GET", "HEAD")
 _GZIP_LEVEL = 5
+_NEVER = re.compile(rb"q\s*=\s*0(\.0*)?")
 _HEADERS = {
     "content-type": "text/html; charset=utf-8",
     # No script, no other server, no frame; forms only ask this process.
@@ -81,7 +83,7 @@ class DashboardApp:
         self._login.require(client[0] if client else "", headers.get(b"authorization"))
         scope["state"]["connection"].serves()
         body.admit()
-        packed = b"gzip" in headers.get(b"accept-encoding", b"")
+        packed = _takes_gzip(headers.get(b"accept-encoding", b""))
         if self._in_progress >= MOST_REQUESTS:
             raise Refused(
                 503,
@@ -108,6 +110,15 @@ class DashboardApp:
 def _path(scope: Any) -> str:
     """Return the path as it was sent: a decoded %2F must not become part of another one."""
     path: str = scope["raw_path"].decode("latin-1")
+def _takes_gzip(accepted: bytes) -> bool:
+    """Check whether a header accept-encoding names gzip, and not with weight 0."""
+    for one in accepted.lower().split(b","):
+        name, _, weight = (part.strip() for part in one.partition(b";"))
+        if name == b"gzip":
+            return _NEVER.fullmatch(weight) is None
+    return False
+
+
     return path
 
 

@@ -69,6 +69,26 @@ def test_a_browser_may_do_nothing_with_it(site: httpx.Client) -> None:
         assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
         assert "unsafe" not in policy
         assert {"form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"} <= set(
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip;q=0", False),
+        ("br, gzip ; q = 0.000, identity", False),
+        ("not-gzip", False),
+        ("br;q=1.0, GZIP;q=0.001", True),
+        ("gzip", True),
+    ],
+)
+def test_who_forbids_gzip_gets_none(
+    site: httpx.Client, monkeypatch: pytest.MonkeyPatch, accepted: str, *, packed: bool
+) -> None:
+    monkeypatch.setattr(pages, "_find", lambda _: (lambda *_: "a page", ""))
+    found = site.get("/", headers={"accept-encoding": accepted})
+
+    assert found.text == "a page"
+    assert ("content-encoding" in found.headers) is packed
+
+
             policy.split("; ")
         )
         assert found["cache-control"] == "no-store"
