@@ -15,9 +15,9 @@ from babylon_tasks.cli.html_page import STYLE_HASH, paragraphs
 from babylon_tasks.dashboard.login import Login
 from babylon_tasks.dashboard.site_page import site_page
 from babylon_tasks.http_server.body import Body
-from babylon_tasks.http_server.deliver import Answer, deliver
+from babylon_tasks.http_server.deliver import GONE, Answer, deliver
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
-from babylon_tasks.http_server.refusals import Refused
+from babylon_tasks.http_server.refusals import ClientGone, Refused
 
 log = structlog.get_logger(__name__)
 MOST_REQUESTS = 16  # waiting and answered, with the login
@@ -46,7 +46,7 @@ class DashboardApp:
     """Answer requests; only the health endpoint needs no login.
 
     Pages are made one after the other: drawing is not safe in threads, and one connection to
-    Postgres is enough for people.
+    Postgres is enough for people. One that nobody waits for any more is not begun.
     """
 
     def __init__(self, login: Login, make_page: MakePage) -> None:
@@ -63,6 +63,8 @@ class DashboardApp:
             answer = await self._answer(scope, headers, body)
         except Refused as refusal:
             answer = _refused(refusal)
+        except ClientGone:
+            answer = Answer(b"", GONE)
         except Exception:
             log.exception("page.failed", path=_path(scope))
             answer = _refused(Refused(500, "this page failed; the dashboard's log says why"))
@@ -94,7 +96,8 @@ class DashboardApp:
         try:
             query = scope["query_string"].decode("latin-1")
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._maker, self._made, path, query, packed)
+            page = loop.run_in_executor(self._maker, self._made, path, query, packed)
+            return await body.unless_gone(page)
         finally:
             self._in_progress -= 1
 
@@ -107,9 +110,6 @@ class DashboardApp:
         return Answer(content, headers=headers)
 
 
-def _path(scope: Any) -> str:
-    """Return the path as it was sent: a decoded %2F must not become part of another one."""
-    path: str = scope["raw_path"].decode("latin-1")
 def _takes_gzip(accepted: bytes) -> bool:
     """Check whether a header accept-encoding names gzip, and not with weight 0."""
     for one in accepted.lower().split(b","):
@@ -119,6 +119,9 @@ def _takes_gzip(accepted: bytes) -> bool:
     return False
 
 
+def _path(scope: Any) -> str:
+    """Return the path as it was sent: a decoded %2F must not become part of another one."""
+    path: str = scope["raw_path"].decode("latin-1")
     return path
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from babylon_tasks.http_server.limits import (
@@ -85,10 +86,13 @@ class Body:
         except (TimeoutError, ClientGone):
             return
 
-    async def unless_gone(self, work: Coroutine[Any, Any, T], seconds: float, setting: str) -> T:
-        """Wait for the work after the body was read, and cancel it when nobody waits any more.
+    async def unless_gone(
+        self, work: Awaitable[T], seconds: float | None = None, setting: str = ""
+    ) -> T:
+        """Wait for the work, and cancel it when nobody waits any more.
 
-        Raises ClientGone, and Refused after ``seconds``, the limit of ``setting``.
+        Raises ClientGone, and Refused after ``seconds``, the limit of ``setting``. What is left of
+        the body is read and dropped.
         """
         working = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(self._leave())
@@ -97,7 +101,7 @@ class Body:
             await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
-            if leaving.done():
+            if leaving.done() or seconds is None:
                 raise ClientGone
             raise too_late(seconds, setting)
         finally:
@@ -114,8 +118,9 @@ class Body:
         return found
 
     async def _leave(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        with suppress(ClientGone):
+            while True:
+                await self._next()
 
     def _too_large(self) -> Refused:
         return Refused(

@@ -36,11 +36,17 @@ def learned(connection: Connection, dashboard_settings: Settings) -> None:
 
 
 @pytest.fixture
-def site(dashboard_settings: Settings) -> Iterator[httpx.Client]:
-    """The dashboard listens; each request has the login unless it says otherwise."""
-    dashboard = Dashboard(dashboard_settings)
-    dashboard.start()
+def dashboard(dashboard_settings: Settings) -> Iterator[Dashboard]:
+    """It listens."""
+    made = Dashboard(dashboard_settings)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def site(dashboard: Dashboard) -> Iterator[httpx.Client]:
+    """Each request has the login unless it says otherwise."""
     address = f"http://127.0.0.1:{dashboard.port}"
     with httpx.Client(base_url=address, auth=LOGIN, timeout=60) as client:
         yield client
-    dashboard.stop()

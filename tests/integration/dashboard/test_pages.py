@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
+import socket
 from contextlib import suppress
+from threading import Event
 
 import httpx
 import psycopg
 import pytest
 from command_line import one_contract
+from endpoint import PATIENCE, until
 from page_elements import HOSTILE, Elements
 from scored_windows import hour
 
 from babylon_tasks.dashboard import pages
+from babylon_tasks.dashboard.app import MOST_REQUESTS
+from babylon_tasks.dashboard.process import Dashboard
 from babylon_tasks.db.read_only import read_only
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseRefuses, DatabaseUnavailable
 from babylon_tasks.settings import Settings
+
+from .conftest import LOGIN
 
 pytestmark = one_contract
 TEXTS = """
@@ -62,13 +69,6 @@ def test_a_page_is_packed_where_the_browser_can_read_it(
     assert packed.text == plain.text
 
 
-def test_a_browser_may_do_nothing_with_it(site: httpx.Client) -> None:
-    for path in ("/", "/nowhere"):
-        found = site.get(path).headers
-        policy = found["content-security-policy"]
-        assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
-        assert "unsafe" not in policy
-        assert {"form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"} <= set(
 @pytest.mark.parametrize(
     ("accepted", "packed"),
     [
@@ -89,6 +89,13 @@ def test_who_forbids_gzip_gets_none(
     assert ("content-encoding" in found.headers) is packed
 
 
+def test_a_browser_may_do_nothing_with_it(site: httpx.Client) -> None:
+    for path in ("/", "/nowhere"):
+        found = site.get(path).headers
+        policy = found["content-security-policy"]
+        assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+        assert "unsafe" not in policy
+        assert {"form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"} <= set(
             policy.split("; ")
         )
         assert found["cache-control"] == "no-store"
@@ -165,6 +172,39 @@ def test_a_question_that_takes_too_long_is_given_up(
     found = site.get("/")
     assert found.status_code == 503
     assert "ask for fewer windows" in found.text
+
+
+def test_pages_that_nobody_waits_for_any_more_keep_nobody_out(
+    site: httpx.Client, dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is slow, so it is loaded again and again."""
+    go_on = Event()
+    made: list[str] = []
+
+    def slow(*_: object) -> str:
+        made.append("a page")
+        assert go_on.wait(PATIENCE)
+        return "a page"
+
+    monkeypatch.setattr(pages, "_find", lambda _: (slow, ""))
+    asked = site.build_request("GET", "/")
+    [login] = httpx.BasicAuth(*LOGIN).sync_auth_flow(asked)
+    sent = f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: {login.headers['authorization']}\r\n\r\n"
+    reloads = [
+        socket.create_connection(("127.0.0.1", dashboard.port)) for _ in range(MOST_REQUESTS)
+    ]
+    for one in reloads:
+        one.sendall(sent.encode())
+    until(lambda: dashboard._app._in_progress == MOST_REQUESTS)
+    assert site.get("/").status_code == 503
+    until(lambda: bool(made))
+    for one in reloads:
+        one.close()
+    until(lambda: dashboard._app._in_progress == 0)
+
+    go_on.set()
+    assert site.get("/").text == "a page"
+    assert len(made) == 2, "the one that had been begun, and the one that is wanted"
 
 
 def test_a_mistake_of_ours_is_logged_and_shows_nothing(
