@@ -29,7 +29,6 @@ from babylon_tasks.gateway.stream import EventStream
 from babylon_tasks.gateway.wait import Wait
 from babylon_tasks.http_server.body import Body
 from babylon_tasks.http_server.deliver import Answer, answered, deliver
-from babylon_tasks.http_server.limits import FLUSH_SECONDS
 from babylon_tasks.http_server.refusals import Refused, too_many_requests
 from babylon_tasks.http_server.room import Room
 from babylon_tasks.settings import Settings
@@ -148,8 +147,7 @@ class GatewayApp:
             except Refused as late:
                 if not (exchange.stream.begun and asked.stream):
                     raise
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    answer = await exchange.fail(late)
+                answer = await exchange.fail(late)
         return Answer(b"") if answer is None else answer
 
     def _probed(self, path: str) -> Answer:

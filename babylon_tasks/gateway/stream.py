@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from babylon_tasks.http_server.deliver import start
+from babylon_tasks.http_server.deliver import send_part, start
 from babylon_tasks.http_server.refusals import Refused
 
 EVENTS = "text/event-stream; charset=utf-8"
@@ -21,7 +21,8 @@ _DONE = b"data: [DONE]\n\n"
 class EventStream:
     """One answer in parts; ``begun``: its status has been sent, and no other can be.
 
-    ``status`` is the one that was sent, or that of the error at its end.
+    ``status`` is the one that was sent, or that of the error at its end. Whatever is sent raises
+    ClientGone for a client that does not read it.
     """
 
     def __init__(self, send: Any) -> None:
@@ -33,15 +34,17 @@ class EventStream:
         """Send status and headers."""
         self.begun = True
         self.status = status
-        await self._send(start(status, headers))
+        await send_part(self._send, start(status, headers))
 
     async def write(self, content: bytes) -> None:
-        """Send a part; waits for a client that reads slowly."""
-        await self._send({"type": "http.response.body", "body": content, "more_body": True})
+        """Send a part; waits for a client that reads slowly, but not long."""
+        message = {"type": "http.response.body", "body": content, "more_body": True}
+        await send_part(self._send, message)
 
     async def end(self) -> None:
         """End the answer."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await send_part(self._send, message)
 
     async def fail(self, refusal: Refused) -> None:
         """End a stream that has begun with an error, as OpenAI does."""

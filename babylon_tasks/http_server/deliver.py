@@ -49,6 +49,15 @@ async def deliver(scope: Any, send: Any, body: Body, answer: Answer) -> None:
         scope["state"]["connection"].transport.abort()
 
 
+async def send_part(send: Any, message: dict[str, Any]) -> None:
+    """Send a part of an answer; raises ClientGone for a client that does not read it."""
+    try:
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await send(message)
+    except TimeoutError:
+        raise ClientGone from None
+
+
 def start(status: int, headers: dict[str, str]) -> dict[str, Any]:
     """Make ASGI's message that begins an answer; another server's values stay as they came."""
     return {

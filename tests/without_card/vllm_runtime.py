@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import struct
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,19 +79,22 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.asleep:
             return self._answer(500, {"error": {"message": "asleep"}})
         if asked.get("stream"):
-            return self._stream(model, text, breaks=asked.get("user") == "breaks")
+            with suppress(ConnectionError):  # the client may not wait for all of it
+                self._stream(model, text, asked.get("user"))
+            return None
         choice = {"index": 0, "finish_reason": "stop"}
         message = {"role": "assistant", "content": text}
         answer = {"id": "x", "object": "chat.completion", "created": 0, "model": model}
         return self._answer(200, {**answer, "choices": [{**choice, "message": message}]})
 
-    def _stream(self, model: str, text: str, *, breaks: bool) -> None:
+    def _stream(self, model: str, text: str, user: str | None) -> None:
+        breaks = user == "breaks"
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        self.close_connection = breaks
-        for part in (*text, None):
+        self.close_connection = user in ("breaks", "goes on")
+        for part in cycle(text) if user == "goes on" else (*text, None):
             if part is None and breaks:
                 return
             finish = "stop" if part is None else None

@@ -14,7 +14,7 @@ from msgspec import Struct
 from babylon_tasks import metrics
 from babylon_tasks.errors import CheckpointDamaged
 from babylon_tasks.http_server.body import Body
-from babylon_tasks.http_server.deliver import Answer, answered, deliver, start
+from babylon_tasks.http_server.deliver import Answer, answered, deliver, send_part, start
 from babylon_tasks.http_server.limits import RETRY_AFTER_SECONDS
 from babylon_tasks.http_server.refusals import Refused, too_many_requests, unusable_json
 from babylon_tasks.policy_names import policy_name, step_number
@@ -203,13 +203,17 @@ class _Way:
         return self.status != 0
 
     async def begin(self, status: int, headers: dict[str, str]) -> None:
-        """Send status and headers."""
+        """Send status and headers; raises ClientGone."""
         self.status = status
-        await self._send(start(status, headers))
+        await send_part(self._send, start(status, headers))
 
     async def write(self, part: bytes, *, more: bool = True) -> None:
-        """Send a part; waits for a client that reads slowly."""
-        await self._send({"type": "http.response.body", "body": part, "more_body": more})
+        """Send a part; waits for a client that reads slowly, but for each part not long.
+
+        A step waits for the end of every answer. Raises ClientGone.
+        """
+        message = {"type": "http.response.body", "body": part, "more_body": more}
+        await send_part(self._send, message)
 
     def break_off(self) -> None:
         """Close the connection: the client must not take what it has for a whole answer."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Semaphore, Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from babylons_clients import AI_SDK, QUESTION, ask
-from endpoint import PATIENCE, until
-from gateways import opened
+from endpoint import PATIENCE, head, until
+from gateways import KEY, Played, opened
 from prometheus_client import REGISTRY
 
 from babylon_tasks.db.session import Connection
+from babylon_tasks.http_server import deliver
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract(None)
@@ -110,3 +115,22 @@ def test_nobody_goes_on_for_an_agent_that_has_given_up(
             until(lambda: (silent.came, silent.left) == (so_far, so_far))  # noqa: B023
             until(lambda: gone() == counted + so_far)  # noqa: B023
             until(lambda: REGISTRY.get_sample_value("babylon_gateway_in_progress") == 0)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_who_does_not_read_a_stream_is_cut_off(
+    played: Callable[..., AbstractContextManager[Played]],
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+) -> None:
+    monkeypatch.setattr(deliver, "FLUSH_SECONDS", 0.2)
+    counted = gone()
+    body = json.dumps({"model": model, "messages": [QUESTION], "stream": True}).encode()
+    with played(gateway_timeout_seconds=100 * PATIENCE) as made, socket.socket() as connection:
+        for server in (made.trainer, made.other):
+            server.says("buy" * 2**22)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", urlsplit(made.url).port))
+        connection.sendall(head(length=len(body), key=KEY) + body)
+        until(lambda: gone() == counted + 1)
+        assert REGISTRY.get_sample_value("babylon_gateway_in_progress") == 0

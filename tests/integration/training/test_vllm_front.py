@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import socket
 import struct
 import threading
 from collections.abc import Iterator
@@ -18,11 +19,12 @@ import httpx
 import openai
 import pytest
 from documents import ROOT
-from endpoint import PATIENCE, until
+from endpoint import PATIENCE, head, read_all, until
 from openai import OpenAI
-
 from openai.types import Model
+
 from babylon_tasks.errors import BackendUnavailable, CheckpointDamaged
+from babylon_tasks.http_server import deliver
 from babylon_tasks.training.trainer_start import StartTrainer
 from babylon_tasks.training.vllm_front.server import VllmFront
 from babylon_tasks.training.vllm_front.upstream import Vllm
@@ -94,6 +96,10 @@ class Front:
         url = f"http://127.0.0.1:{self.vllm.server_address[1]}/v1"
         self.front.answer_by(Vllm(url, VLLMS_KEY), {1})
         self.front.gate.open()
+
+    @property
+    def port(self) -> int:
+        return int(self.front.base_url.rpartition(":")[2].removesuffix("/v1"))
 
     def client(self) -> OpenAI:
         return OpenAI(base_url=self.front.base_url, api_key=KEY, max_retries=0, timeout=PATIENCE)
@@ -234,6 +240,22 @@ def test_half_a_stream_is_no_whole_answer(front: Front) -> None:
         client.post(f"{front.front.base_url}/chat/completions", json=body, headers=headers)
 
 
+def test_a_client_that_does_not_read_its_stream_holds_up_no_step(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "FLUSH_SECONDS", 0.2)
+    front.answers()
+    body = json.dumps({**ASKED, "stream": True, "user": "goes on"}).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", front.port))
+        connection.sendall(head(length=len(body), key=KEY) + body)
+        until(lambda: front.front.gate._inside == 1)
+
+        until(lambda: front.front.gate._inside == 0)
+        assert not read_all(connection).endswith(b"0\r\n\r\n"), "no whole answer"
+
+
 def test_of_a_vllm_that_has_ended_agents_and_the_trainer_learn(front: Front) -> None:
     front.answers()
     front.vllm.shutdown()
@@ -249,6 +271,8 @@ def test_what_is_no_request_is_refused(front: Front) -> None:
     url, headers = f"{front.front.base_url}/chat/completions", {"authorization": f"Bearer {KEY}"}
     with httpx.Client(timeout=PATIENCE) as client:
         assert client.post(url, content=b"{", headers=headers).status_code == 400
+        half = json.dumps({**ASKED, "user": "\ud83d"})
+        assert "half a character" in client.post(url, content=half, headers=headers).text
         assert client.get(url, headers=headers).status_code == 405
         assert client.post(url, json=ASKED).status_code == 401
         large = json.dumps({**ASKED, "user": "x" * 2**24}).encode()
@@ -256,8 +280,7 @@ def test_what_is_no_request_is_refused(front: Front) -> None:
 
 
 def test_a_port_that_is_taken_is_named(front: Front) -> None:
-    taken = int(front.front.base_url.rpartition(":")[2].removesuffix("/v1"))
-    other = StartTrainer(**{**_fields(front.start), "inference_port": taken})
+    other = StartTrainer(**{**_fields(front.start), "inference_port": front.port})
 
     async def opened() -> None:
         VllmFront(other, front.folder, front.load).start()
