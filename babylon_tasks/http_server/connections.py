@@ -102,6 +102,8 @@ class HttpConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, or refuse the connection."""
         super().connection_made(transport)
+        # A send waits until the kernel has all of the one before: what nobody reads is noticed.
+        transport.set_write_buffer_limits(high=0)
         if self._all.opened(self):
             self._end_in(HEAD_SECONDS)
             return

@@ -80,8 +80,9 @@ async def _send(send: Any, body: Body, answer: Answer) -> None:
     if unread:
         headers["connection"] = "close"
     await send(start(answer.status, headers))
-    # The answer is complete for the client by its length; the connection is closed after that.
-    await send({"type": "http.response.body", "body": answer.content, "more_body": unread})
+    # For the client the answer is complete by its length. Its end comes only when the kernel has
+    # all of it: until then the connection is neither idle nor closed.
+    await send({"type": "http.response.body", "body": answer.content, "more_body": True})
     if unread:
         await body.discard()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -7,7 +7,9 @@ HEAD_BYTES = 16_384
 SPARE_CONNECTIONS = 256  # beside one for each request
 HEAD_SECONDS = 10.0  # from the first byte of a request, or the connection, to the end of its head
 BODY_SECONDS = 30.0
-KEEP_ALIVE_SECONDS = 15  # longer than clients keep one (5 s): a client should be the one to close
+# Longer than clients and proxies keep an idle one (Go and reqwest 90 s, .NET, nginx and AWS's load
+# balancers 60 s): who asks just when we close it gets no answer, but a reset.
+KEEP_ALIVE_SECONDS = 120
 FLUSH_SECONDS = 30.0  # for a client that does not read its answer
 # What is still read of a request that is refused: a client that writes does not read, and a
 # connection that is closed at once may lose the refusal.

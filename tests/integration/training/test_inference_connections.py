@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from endpoint import ASKED, Endpoint, answer, head, read_all, until
+from endpoint import ASKED, PATIENCE, Endpoint, answer, head, read_all, until
 
 from babylon_tasks.http_server import connections, deliver, server
 from babylon_tasks.training.policy import Policy
@@ -58,6 +58,15 @@ def test_nor_do_they_after_a_request(serve: Serve, monkeypatch: pytest.MonkeyPat
             replied += connection.recv(65536)
         connection.sendall(b"P")
         assert read_all(connection) == b""
+
+
+def test_an_idle_connection_is_kept_longer_than_others_keep_theirs(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert server.KEEP_ALIVE_SECONDS > 90  # Go's net/http and Rust's reqwest; nginx keeps one 60 s
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 0.2)
+    with serve().raw(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
+        assert read_all(connection).endswith(b'{"status":"ok"}')
 
 
 def test_a_request_in_progress_is_not_cut_off_by_the_time_for_its_head(
@@ -162,7 +171,8 @@ def test_an_answer_that_nobody_reads_is_thrown_away(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, close: bool
 ) -> None:
     monkeypatch.setattr(connections, "FLUSH_SECONDS", 0.2)
-    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(deliver, "FLUSH_SECONDS", 0.2)
+    monkeypatch.setattr(server, "KEEP_ALIVE_SECONDS", 10 * PATIENCE)  # it is not idle yet
     listen = server._listen
 
     def listen_with_small_buffers(host: str, port: int) -> socket.socket:
