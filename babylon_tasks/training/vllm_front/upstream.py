@@ -10,6 +10,9 @@ from msgspec import Struct
 
 _CONNECT_SECONDS = 5.0
 _HEALTH_SECONDS = 5.0
+# Clearly less than vLLM keeps one (5 s): a request on a connection that is just being closed would
+# be lost.
+_IDLE_SECONDS = 3.0
 
 
 class Vllm(Struct, frozen=True):
@@ -46,7 +49,9 @@ def new_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
         trust_env=False,
         timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+        limits=httpx.Limits(
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE_SECONDS
+        ),
     )
 
 

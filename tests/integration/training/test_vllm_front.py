@@ -26,6 +26,7 @@ from openai.types import Model
 from babylon_tasks.errors import BackendUnavailable, CheckpointDamaged
 from babylon_tasks.http_server import deliver
 from babylon_tasks.training.trainer_start import StartTrainer
+from babylon_tasks.training.vllm_front import upstream
 from babylon_tasks.training.vllm_front.server import VllmFront
 from babylon_tasks.training.vllm_front.upstream import Vllm
 
@@ -230,6 +231,29 @@ def test_a_stream_is_passed_on_as_it_comes(front: Front) -> None:
     with front.client() as client, client.chat.completions.create(**ASKED, stream=True) as stream:
         parts = [one.choices[0].delta.content or "" for one in stream]
     assert parts == [*"1.0000", ""]
+
+
+def test_no_connection_to_vllm_is_kept_until_vllm_closes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert upstream._IDLE_SECONDS < 5, "as uvicorn, and so vLLM, has it"
+    monkeypatch.setattr(upstream, "_IDLE_SECONDS", 0)
+    front = Front(tmp_path)
+    try:
+        front.answers()
+        opened: list[Any] = []
+        process = front.vllm.process_request
+
+        def counted(*connection: Any) -> None:
+            opened.append(connection)
+            process(*connection)
+
+        monkeypatch.setattr(front.vllm, "process_request", counted)
+        with front.client() as client:
+            assert [text(client.chat.completions.create(**ASKED)) for _ in "12"] == ["1.0000"] * 2
+        assert len(opened) == 2
+    finally:
+        front.close()
 
 
 def test_half_a_stream_is_no_whole_answer(front: Front) -> None:
