@@ -31,8 +31,8 @@ def read_only(
         "statement_timeout": f"{int(1000 * seconds)}ms",
     }
     with (
-        _in_time(seconds),
         session(settings, patience=_PATIENCE_SECONDS) as connection,
+        _in_time(seconds),  # within the session, which has a sentence of its own for it
         connection.transaction(),
     ):
         connection.execute(

@@ -41,6 +41,7 @@ LONG_SECONDS = 3600.0
 _FOREIGN = "libpq cannot read DATABASE_URL: a parameter in it is neither libpq's nor Prisma's"
 # As PgBouncer and RDS Proxy write it.
 _REFUSED_OPTIONS = re.compile(r"unsupported startup parameter|support command-line options")
+_LONGER = ", with a longer statement_timeout where it comes again"
 _REFUSALS = (Fault.DATABASE_REFUSES, Fault.DATABASE_FULL)
 
 
@@ -109,8 +110,8 @@ def session(
     """Open or reuse a connection for a block; it is kept for a later one unless the block raises.
 
     ``patience`` and ``silence`` as in ``connect``. A lost or silent server becomes
-    DatabaseUnavailable, a missing table or column MigrationError, a missing right DatabaseError, a
-    server that takes no writes DatabaseRefuses.
+    DatabaseUnavailable, as does a statement that Postgres breaks off; a missing table or column
+    MigrationError, a missing right DatabaseError, a server that takes no writes DatabaseRefuses.
     """
     connection = kept.take(settings, silence=_silence(settings, silence)) or connect(
         settings, patience=patience, silence=silence
@@ -153,6 +154,14 @@ def _known(settings: DatabaseSettings, error: BaseException, *, lost: bool) -> D
             return DatabaseUnavailable(
                 f"Postgres at {address(settings)} could not get a lock in time: "
                 f"{_without_secrets(error)}; the transaction was rolled back, try again",
+                fault=Fault.LOCK_TIMEOUT,
+            )
+        # statement_timeout, pg_cancel_backend, a deadlock, a conflict of serializable transactions
+        case psycopg.Error() if not lost and fault_of(error) is Fault.LOCK_TIMEOUT:
+            return DatabaseUnavailable(
+                f"Postgres at {address(settings)} broke a statement off: "
+                f"{_without_secrets(error)}; the transaction was rolled back, try again"
+                f"{_LONGER if 'statement timeout' in str(error) else ''}",
                 fault=Fault.LOCK_TIMEOUT,
             )
         case psycopg.OperationalError() if lost:

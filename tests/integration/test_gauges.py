@@ -301,3 +301,16 @@ def test_a_source_that_is_away_is_a_figure_and_the_other_one_is_still_read(
     assert found[SOURCE_UP] == {("postgres",): 0, ("redis",): 1}
     assert found["babylon_windows"] == {}
     assert set(found["babylon_queue_messages"]) == {(queue,) for queue in queues(make_settings())}
+
+
+def test_so_is_a_source_that_is_too_slow_for_its_own_bounds(
+    make_settings: Callable[..., Settings],
+    connection: Connection,
+    database_url: str,
+    redis_url: str,
+) -> None:
+    bounded = f"{database_url}?options=-c%20statement_timeout%3D500"
+    with connection.transaction():
+        connection.execute("LOCK TABLE training.windows IN ACCESS EXCLUSIVE MODE")
+        found = scrape(make_settings(REDIS_URL=redis_url, DATABASE_URL=bounded))
+    assert found[SOURCE_UP] == {("postgres",): 0, ("redis",): 1}

@@ -16,6 +16,7 @@ from babylon_tasks.errors import (
     MigrationError,
     SettingsError,
 )
+from babylon_tasks.faults import Fault
 from babylon_tasks.settings import Settings
 
 pytestmark = pytest.mark.contract(None)
@@ -114,6 +115,33 @@ def test_anothers_lock_is_waited_for_and_then_worth_another_try(
             session(settings) as waiting,
         ):
             waiting.execute("SET lock_timeout = 50; SELECT FROM training.windows")
+
+
+SLOW = "SET statement_timeout = 50; SELECT pg_sleep(60)"
+CANCELED = "SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(60)"
+DEADLOCK = "DO $$ BEGIN RAISE 'deadlock detected' USING ERRCODE = '40P01'; END $$"
+NOT_IN_ORDER = "DO $$ BEGIN RAISE 'could not serialize access' USING ERRCODE = '40001'; END $$"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (SLOW, "canceling statement due to statement timeout"),
+        (CANCELED, "canceling statement due to user request"),
+        (DEADLOCK, "deadlock detected"),
+        (NOT_IN_ORDER, "could not serialize access"),
+    ],
+)
+def test_a_statement_that_postgres_breaks_off_is_worth_another_try(
+    settings: Settings, text: str, why: str
+) -> None:
+    with (
+        pytest.raises(DatabaseUnavailable, match=f"{why}.*try again") as broken_off,
+        session(settings) as canceled,
+    ):
+        canceled.execute(text.encode())
+    assert broken_off.value.fault is Fault.LOCK_TIMEOUT
+    assert "could not get a lock" not in str(broken_off.value)
 
 
 def test_a_parameter_that_libpq_does_not_know_is_refused_without_repeating_it(
