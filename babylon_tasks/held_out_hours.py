@@ -12,7 +12,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
+from babylon_tasks.windows import WINDOW, is_held_out, moved, window_id, window_start
 
 NEWEST_HOURS = 2  # that count most in an evaluation, and that a row of refusals may ask for
 IN_A_ROW = 2  # refusals: of equal candidates one in ten is refused, so chance makes these 1 in 100
@@ -66,9 +66,9 @@ def why_out_of_turn(window: str, row: RefusedRow, lineage: str, share: float) ->
     if not may_be_out_of_turn(window, row):
         return None
     start = window_start(window)
-    if window_id(start - WINDOW) in row.held_out:
+    if window_id(moved(start, -WINDOW)) in row.held_out:
         return None
-    if is_held_out(window_id(start + WINDOW), lineage, share):
+    if is_held_out(window_id(moved(start, WINDOW)), lineage, share):
         return None
     return (
         f"out of turn: {row.refused} checkpoints in a row were refused on held-out hours, and of "

@@ -69,12 +69,24 @@ def is_window_id(text: str) -> bool:
 
 def window_end(window: str) -> datetime:
     """Return the aware UTC end (exclusive) of a window; raises BadWindowId."""
-    return window_start(window) + WINDOW
+    return moved(window_start(window), WINDOW)
 
 
 def captures_span(window: str) -> tuple[datetime, datetime]:
     """Return the time in which the calls of a window's trajectories may have been captured."""
-    return window_start(window) - WINDOW, window_end(window) + WINDOW
+    return moved(window_start(window), -WINDOW), moved(window_end(window), WINDOW)
+
+
+def moved(moment: datetime, by: timedelta) -> datetime:
+    """Return a UTC moment later or earlier, or the last or first one that there is.
+
+    Rows of others name hours of the years 1 and 9999: such a row is as good as any.
+    """
+    try:
+        return moment + by
+    except OverflowError:
+        end = datetime.max if by > timedelta() else datetime.min
+        return end.replace(tzinfo=UTC)
 
 
 def is_held_out(window: str, lineage: str, share: float) -> bool:

@@ -15,7 +15,7 @@ from babylon_tasks.errors import BadWindowId
 from babylon_tasks.held_out_hours import NEWEST_HOURS, RefusedRow, may_be_out_of_turn
 from babylon_tasks.settings import Settings
 from babylon_tasks.states import WindowState
-from babylon_tasks.windows import WINDOW, is_held_out, window_start
+from babylon_tasks.windows import WINDOW, is_held_out, moved, window_start
 
 # None: not opened yet.
 _BEFORE_A_STEP = (
@@ -90,7 +90,8 @@ def look_ahead(
         starts.append(sealed)
     limit = timedelta(hours=settings.max_staleness_hours)
     refused = open_and_seal.refused_row(connection, settings) if migrated else None
-    return PlanningOutlook(settings, policies, max(starts) - limit if starts else None, refused)
+    oldest = moved(max(starts), -limit) if starts else None
+    return PlanningOutlook(settings, policies, oldest, refused)
 
 
 def start_of(window: str) -> datetime | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from crowd import crowd
-from factories import WINDOW
+from factories import WINDOW, fill_window
 from peer import PeerTrainer
 from planned_steps import (
     MANY,
@@ -30,6 +30,7 @@ from babylon_tasks.pipeline.compared_groups import held_out_set
 from babylon_tasks.pipeline.discover import discover
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.settings import Settings
+from babylon_tasks.windows import window_start
 
 
 @pytest.fixture
@@ -341,3 +342,18 @@ def test_of_an_hour_of_four_thousand_agents_every_trajectory_is_accounted_for(
     # A third was right and its profits differ: hardly a group teaches nothing.
     assert Counter(uses(connection).values())["trained"] > 3900
     assert state(connection) == ("trained", None)
+
+
+def test_the_calendars_first_hour_teaches_once_somebody_backfills_it(
+    connection: Connection, make_settings: Make
+) -> None:
+    settings = make_settings(held_out_share=0)
+    first = "0001-01-01T00:00"
+    fill_window(connection, first)
+    found = discover(settings, actor="test", since=window_start(first))
+    assert (found.opened, found.sealed) == ([first], [first])
+
+    score_window(settings, first, actor="test")
+    assert train(settings).action == "committed"
+
+    assert state(connection, first) == ("trained", None)

@@ -50,6 +50,12 @@ def test_the_hour_after_the_second_refusal_is_held_out_and_says_why() -> None:
     )
 
 
+@pytest.mark.parametrize("hour", ["0001-01-01T00:00", "9999-12-31T23:00"])
+def test_the_calendars_first_and_last_hours_are_decided_as_any(hour: str) -> None:
+    row = RefusedRow(2, None, frozenset(), frozenset())
+    assert why_out_of_turn(hour, row, "babylon", 0) is not None
+
+
 def test_hours_that_were_known_at_the_first_refusal_are_not_nor_older_ones() -> None:
     older, newest, _ = drawn(False, False, False)
     row = refused(newest)

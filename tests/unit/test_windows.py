@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from babylon_tasks.errors import BadWindowId
-from babylon_tasks.windows import hour_of, is_held_out, window_end, window_id, window_start
+from babylon_tasks.windows import (
+    captures_span,
+    hour_of,
+    is_held_out,
+    window_end,
+    window_id,
+    window_start,
+)
 
 
 @given(st.datetimes(timezones=st.timezones(), min_value=datetime(2, 1, 1)))
@@ -22,6 +29,13 @@ def test_a_moment_lies_in_its_window(moment: datetime) -> None:
 
 def test_the_end_belongs_to_the_next_window() -> None:
     assert window_id(window_end("2026-01-31T23:00")) == "2026-02-01T00:00"
+
+
+@pytest.mark.parametrize("window", ["0001-01-01T00:00", "2026-01-31T09:00", "9999-12-31T23:00"])
+def test_the_first_and_the_last_hour_of_the_calendar_have_an_end_and_a_span(window: str) -> None:
+    since, until = captures_span(window)
+    assert since <= window_start(window) < window_end(window) <= until
+    assert window_id(window_end(window) - timedelta(microseconds=1)) == window
 
 
 def test_an_aware_time_of_another_zone_is_converted() -> None:

@@ -53,6 +53,21 @@ def test_verify_data_has_the_reason_of_each_hour(run: Run, rows: dict[str, str])
     assert "not opened: before_lookback" in run("verify-data").out
 
 
+@pytest.mark.parametrize("window", ["0001-01-01T00:00", "9999-12-31T23:00"])
+def test_a_row_of_the_calendars_first_or_last_hour_is_reported_as_any_other(
+    run: Run, connection: Connection, window: str
+) -> None:
+    (row,) = insert_trajectories(connection, [trajectory(OLD, windowId=window)])
+    for command in (["verify-data"], ["show", row], ["why", row], ["status"], ["doctor"]):
+        said = run(*command)
+        assert "bug" not in said.err, said.err
+    assert "Will ACME close higher?" in run("show", row).out
+    fill_window(connection, OLD)
+    found = {one["window"]: one for one in run("verify-data", "--json").document["windows"]}
+    assert found[OLD]["usable"] == 4
+    assert found[window]["trajectories"] == 1
+
+
 def test_why_has_the_reason_of_an_hour_and_of_a_trajectory(run: Run, rows: dict[str, str]) -> None:
     for (window, reason), kind in zip(ACCOUNTS.items(), KINDS, strict=True):
         of_window = run("why", window)
