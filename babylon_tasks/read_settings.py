@@ -129,7 +129,7 @@ def given_values(kind: type[BaseSettings]) -> dict[str, str]:
     secrets = {
         name: _text(path)
         for name, path in _secret_files().items()
-        if name.lower() in wanted and path.is_file()
+        if name.lower() in wanted and _is_file(path)
     }
     found = {}
     for values in (secrets, _env_file(), os.environ):  # the last one wins
@@ -151,10 +151,12 @@ def given_names() -> dict[str, str]:
 
 def unread_env_file(wanted: Collection[str]) -> tuple[Path, list[str]] | None:
     """Find a file ``.env`` of the current folder that nobody named, and its names among these."""
-    path = Path.cwd() / ".env"
-    if os.environ.get(ENV_FILE, "").strip() or not path.is_file():
+    if os.environ.get(ENV_FILE, "").strip():
         return None
     try:
+        path = Path.cwd() / ".env"
+        if not path.is_file():
+            return None
         names = sorted({name.upper() for name in dotenv_values(path)} & set(wanted))
     except (OSError, ValueError):  # what cannot be read never set anything
         return None
@@ -162,34 +164,49 @@ def unread_env_file(wanted: Collection[str]) -> tuple[Path, list[str]] | None:
 
 
 def _secret_files() -> dict[str, Path]:
-    given = os.environ.get(SECRETS_DIR, "").strip()
-    if not given:
+    folder = _named_path(SECRETS_DIR)
+    if folder is None:
         return {}
-    folder = Path(given).expanduser()
-    if not folder.is_dir():
-        # Else the process would run without its passwords.
-        raise SettingsError(
-            f"{SECRETS_DIR} is {given}, which is not a folder; mount the secrets there"
-        )
     try:
-        return {path.name: path for path in sorted(folder.iterdir())}
+        if folder.is_dir():
+            return {path.name: path for path in sorted(folder.iterdir())}
     except OSError as error:
-        raise _unreadable(error) from None
+        raise _unreadable(error, SECRETS_DIR) from None
+    # Else the process would run without its passwords.
+    raise SettingsError(
+        f"{SECRETS_DIR} is {folder}, which is not a folder; mount the secrets there"
+    )
 
 
 def _env_file() -> dict[str, str | None]:
-    given = os.environ.get(ENV_FILE, "").strip()
-    if not given:
+    path = _named_path(ENV_FILE)
+    if path is None:
         return {}
-    path = Path(given).expanduser()
-    if not path.exists() or path.is_dir():
-        raise SettingsError(f"{ENV_FILE} is {given}, which is not a file; correct it, or unset it")
     try:
-        return dotenv_values(path)
+        if path.exists() and not path.is_dir():
+            return dotenv_values(path)
     except OSError as error:
-        raise _unreadable(error) from None
+        raise _unreadable(error, ENV_FILE) from None
     except ValueError:  # not UTF-8; the message would quote it
         raise _no_text(path) from None
+    raise SettingsError(f"{ENV_FILE} is {path}, which is not a file; correct it, or unset it")
+
+
+def _named_path(variable: str) -> Path | None:
+    given = os.environ.get(variable, "").strip()
+    try:
+        return Path(given).expanduser() if given else None
+    except RuntimeError:
+        raise SettingsError(
+            f"{variable} is {given}, and there is no such user's folder; correct it, or unset it"
+        ) from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise _unreadable(error) from None
 
 
 def _text(path: Path) -> str:
@@ -225,8 +242,9 @@ def _named(name: str, violation: Mapping[str, Any]) -> str:
     return message if message.startswith(name) else f"{name}: {message}"
 
 
-def _unreadable(error: OSError) -> SettingsError:
-    return SettingsError(f"the settings cannot be read: {error.filename}: {error.strerror}")
+def _unreadable(error: OSError, variable: str | None = None) -> SettingsError:
+    where = error.filename if variable is None else f"{variable}: {error.filename}"
+    return SettingsError(f"the settings cannot be read: {where}: {error.strerror}")
 
 
 def _no_text(path: Path) -> SettingsError:

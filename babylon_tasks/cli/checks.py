@@ -178,8 +178,9 @@ def broker(settings: Settings) -> Iterator[Finding]:
 def disk(settings: Settings) -> Iterator[Finding]:
     """Check that the data folder is writable and has room for checkpoints."""
     folder = settings.data_dir.absolute()
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    nearest = folder
     try:
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
@@ -247,3 +248,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
             yield from check(settings)
         except BabylonTasksError as error:
             yield Finding(name, "fail", str(error), "see the line above, then run doctor again")
+        except OSError as error:
+            todo = "let this user reach it, or correct what names it"
+            yield Finding(name, "fail", f"{error.filename or name}: {error.strerror}", todo)

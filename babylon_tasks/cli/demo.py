@@ -130,17 +130,23 @@ def demo(
 
 
 def _require_writable(option: str, file: Path) -> None:
-    if not (
-        os.access(file, os.W_OK) if file.exists() else os.access(file.absolute().parent, os.W_OK)
-    ):
+    try:
+        there, is_folder = file.exists(), file.is_dir()
+    except OSError as error:
+        raise typer.BadParameter(f"{option}: {file}: {error.strerror}") from error
+    if not os.access(file if there else file.absolute().parent, os.W_OK):
         raise typer.BadParameter(f"{option}: {file} is not writable")
-    if file.is_dir():
+    if is_folder:
         raise typer.BadParameter(f"{option}: {file} is a folder")
 
 
 def _require_empty(option: str, folder: Path) -> None:
     make_folder(option, folder)
-    if any(folder.iterdir()):
+    try:
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise typer.BadParameter(f"{option}: {folder}: {error.strerror}") from error
+    if not empty:
         raise typer.BadParameter(f"{option}: {folder} is not empty; a demo needs an empty folder")
 
 

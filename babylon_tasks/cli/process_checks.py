@@ -95,8 +95,13 @@ def scratch(settings: Settings) -> Iterator[Finding]:
     if settings.metrics_port:
         folders.append(("temporary folder", Path(tempfile.gettempdir()), "TMPDIR"))
     for check, folder, name in folders:
-        nearest = next(path for path in (folder, *folder.parents) if path.exists())
-        room = os.statvfs(nearest)
+        try:
+            nearest = next(path for path in (folder, *folder.parents) if path.exists())
+            room = os.statvfs(nearest)
+        except OSError as error:  # a trainer's: `disk` says how grave that is
+            todo = f"let this user reach it, or set another {name}"
+            yield Finding(check, "warn", f"{folder}: {error.strerror}", todo)
+            continue
         if room.f_files and not room.f_favail:
             todo = f"remove small files, or move {name}"
             yield Finding(check, "fail", f"{folder}: no inodes are free, so no file", todo)

@@ -216,6 +216,38 @@ def test_a_file_that_is_named_and_does_not_exist_is_refused(
         checked()
 
 
+TOO_LONG = "x" * 300  # for a name: as unreachable as what lies in a folder of somebody else
+
+
+@pytest.mark.parametrize("name", ["BABYLON_SECRETS_DIR", "BABYLON_ENV_FILE"])
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [(f"/{TOO_LONG}/there", "File name too long"), ("~nobody-of-this-name/there", "~nobody")],
+    ids=["unreachable", "nobodys"],
+)
+def test_a_path_that_cannot_be_reached_is_refused(put: Put, name: str, path: str, why: str) -> None:
+    put("environment", name, path)
+    with pytest.raises(SettingsError, match=f"{name}.*{why}"):
+        checked()
+
+
+def test_a_secret_that_cannot_be_reached_is_not_left_out(put: Put, tmp_path: Path) -> None:
+    put("secret", "WANDB_API_KEY", "")
+    (tmp_path / "secrets/FLOWER_BASIC_AUTH").symlink_to(f"/{TOO_LONG}")
+    with pytest.raises(SettingsError, match="FLOWER_BASIC_AUTH: File name too long"):
+        checked()
+
+
+def test_a_current_folder_that_is_gone_has_no_file_env(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert checked().lineage == "babylon"
+
+
 def test_the_file_env_of_the_current_folder_is_refused_until_it_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -116,6 +116,33 @@ def test_doctor_minds_a_folder_that_cannot_be_written_only_where_a_trainer_can_r
 
 
 @one_contract
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        ("BABYLON_DATA_DIR", "data folder"),
+        ("BABYLON_BASE_MODEL", "backend"),
+        ("XDG_CACHE_HOME", "backend"),
+    ],
+)
+def test_doctor_looks_on_after_a_path_that_cannot_be_reached(
+    run: Run, name: str, check: str
+) -> None:
+    found = run("doctor", "--json", **{name: f"/{'x' * 300}/there"})
+    assert found.code == 1
+    assert "beat" in findings(found), "the last check"
+    said = [one for one in found.document["findings"] if "File name too long" in one["detail"]]
+    assert {one["check"] for one in said} == {check}
+    assert "fail" in {one["outcome"] for one in said}
+
+
+@one_contract
+def test_a_file_of_settings_that_cannot_be_reached_is_wrong_settings(run: Run) -> None:
+    found = run("status", BABYLON_ENV_FILE=f"/{'x' * 300}/there")
+    assert (found.code, "File name too long" in found.err) == (2, True)
+    assert "bug" not in found.err
+
+
+@one_contract
 def test_doctor_finds_a_lineage_on_another_base_model(run: Run, connection: Connection) -> None:
     connection.execute(
         "INSERT INTO training.lineages (name, base_model, backend) VALUES ('babylon', 'x', 'cpu')"

@@ -161,8 +161,10 @@ def test_a_demo_whose_report_or_data_cannot_be_written_does_not_begin(
     for option, value in (
         ("--report", tmp_path / "nowhere" / "x.json"),
         ("--report", tmp_path),
+        ("--report", tmp_path / ("x" * 300)),
         ("--keep", tmp_path),
         ("--keep", tmp_path / "old" / "below-a-file"),
+        ("--keep", tmp_path / ("x" * 300)),
     ):
         found = run("demo", option, str(value))
         assert found.code == 2
