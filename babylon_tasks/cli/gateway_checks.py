@@ -30,7 +30,7 @@ def captures(connection: Connection, settings: Settings) -> Iterator[Finding]:
         wrong = text_only(newest)
         well = f"the newest {newest.captured} captured answers have the ids of their tokens"
         yield finding("gateway", wrong is None, wrong or well, _SERVER, otherwise="warn")
-    found = reports.captured_hour(connection)
+    found = reports.captured_hour(connection, settings.lineage)
     if found is not None:
         wrong = _tempered(found, settings)
         well = f"{found.joined} calls of {found.window} are joined"

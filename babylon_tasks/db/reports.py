@@ -255,16 +255,16 @@ def system_state(connection: Connection, lineage: str, *, limit: int = 20) -> Sy
         ),
         unopened=unopened_windows.counts(connection),
         others=[name for name in lineages.names(connection) if name != lineage],
-        captures=captured_hour(connection),
+        captures=captured_hour(connection, lineage),
         newest_captures=newest_captures(connection, lineage),
         set_aside=set_aside.kept(connection, lineage),
         tripped=tripwires.still_open(connection, lineage, limit=limit),
     )
 
 
-def captured_hour(connection: Connection) -> CapturedHour | None:
-    """Count what the gateway captured in the newest hour that was trained or skipped."""
-    return fetch_one(connection, "reports.captured_hour", CapturedHour)
+def captured_hour(connection: Connection, lineage: str) -> CapturedHour | None:
+    """Count what the gateway captured of it in the newest hour that was trained or skipped."""
+    return fetch_one(connection, "reports.captured_hour", CapturedHour, lineage=lineage)
 
 
 def newest_captures(connection: Connection, lineage: str, *, newest: int = 100) -> NewestCaptures:

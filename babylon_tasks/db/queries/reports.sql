@@ -136,10 +136,10 @@ WHERE state = 'failed' AND window_id = ANY (ARRAY(
 ORDER BY starts_at DESC LIMIT %(limit)s
 
 -- name: captured_hour
--- What the gateway captured in the newest hour that was trained or skipped: of checkpoints, and what
--- of that recorded calls took; tempered: those of them that were sampled at another temperature or
--- top_p than 1; others: of other servers; control and examinee: of agents that were drawn for these
--- arms, whoever answered.
+-- What the gateway captured of the lineage in the newest hour that was trained or skipped: of
+-- checkpoints, and what of that recorded calls took; tempered: those of them that were sampled at
+-- another temperature or top_p than 1; others: of other servers; control and examinee: of agents
+-- that were drawn for these arms, whoever answered.
 SELECT window_id AS window, count(step) AS captured,
        count(*) FILTER (WHERE sample_state = 'complete') AS exact,
        count(trajectory_id) FILTER (WHERE step IS NOT NULL) AS joined,
@@ -151,6 +151,7 @@ SELECT window_id AS window, count(step) AS captured,
        count(*) FILTER (WHERE arm = 'examinee') AS examinee
 FROM training.calls
 WHERE window_id = (SELECT max(window_id) FROM training.windows WHERE state IN ('trained', 'skipped'))
+  AND lineage = %(lineage)s
 GROUP BY window_id
 
 -- name: newest_captures

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from factories import WINDOW
+from captured_calls import captured_call, passed_on_call
+from factories import EVER, WINDOW
 from two_lineages import NAMES, Lineage, Make, agents_of, silence
 
-from babylon_tasks.db import old_rows, progress, reports, windows
+from babylon_tasks.cli import gateway_checks
+from babylon_tasks.db import calls, old_rows, progress, reports, windows
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.data_report import verify_data
 from babylon_tasks.pipeline.discover import discover
@@ -13,6 +15,7 @@ from babylon_tasks.pipeline.live_lineages import live_lineages
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.reasons import Reason
 from babylon_tasks.tasks.system_metrics import SystemMetrics
+from babylon_tasks.windows import window_start
 
 # --- reports
 
@@ -66,6 +69,32 @@ def test_what_one_lineage_refuses_and_uses_is_not_counted_for_the_other(
     connection.execute("UPDATE training.windows SET updated_at = now() - interval '1 hour'")
     assert old_rows.prune(connection, WINDOW, 0, actor="test") is not None
     assert figures() == [each, each]
+
+
+def test_each_lineage_sees_what_the_gateway_captured_of_its_own(
+    connection: Connection, two: list[Lineage]
+) -> None:
+    tempered = '{"temperature":0.7,"top_p":1,"others":[]}'
+    seen = [
+        captured_call(asked_at=window_start(WINDOW)),
+        captured_call(asked_at=window_start(WINDOW), lineage="other", sampling=tempered),
+        passed_on_call(asked_at=window_start(WINDOW), lineage="other", arm="control"),
+    ]
+    calls.insert(connection, seen, float(EVER))
+    row = agents_of(connection, "other")[0]
+    connection.execute("UPDATE training.calls SET trajectory_id = %s, place = 0", [row])
+    connection.execute("UPDATE training.windows SET state = 'skipped'")
+
+    def found(lineage: str) -> reports.CapturedHour | None:
+        return reports.system_state(connection, lineage).captures
+
+    assert found("babylon") == reports.CapturedHour(WINDOW, 1, 1, 1, 0, 0, 0, 0)
+    assert found("other") == reports.CapturedHour(WINDOW, 1, 1, 1, 1, 1, 1, 0)
+    assert found("third") is None
+    outcomes = [
+        [one.outcome for one in gateway_checks.captures(connection, each.settings)] for each in two
+    ]
+    assert outcomes == [["ok"], ["warn"]]
 
 
 # --- what one beat does for all
