@@ -16,8 +16,8 @@ from itertools import accumulate, count
 from babylon_tasks.errors import SandboxError
 from babylon_tasks.windows import WINDOW, is_held_out, window_id, window_start
 
-# With "Answer Yes or No." alone a linear probe of the base model's last layers tells unseen rising
-# headlines from falling ones in 47 to 55 %, with this in 73 to 85 % (docs/learning.md).
+# Told what news does to prices, the base model's middle layers tell headlines apart that they were
+# never fitted to, and agents learn in fewer windows (docs/learning.md).
 SYSTEM_PROMPT = "You trade stocks. Good news lifts a price, bad news lowers it. Answer Yes or No."
 STAKE = 100.0
 # An unreadable order costs a fee: about what a wrong one loses.
@@ -180,7 +180,10 @@ def _market(
     price = draw.randint(40, 60)
     phrasing = draw.choice(rising if rises != opposite else falling)
     headline = phrasing.format(percent=draw.randint(2, 9))
-    question = f"News: {ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher?"
+    question = (
+        f"News: {ticker} {headline}. YES costs 0.{price}. Will {ticker} close higher? "
+        "Answer Yes or No."
+    )
     return Market(market_id, ticker, question, price / 100, rises, phrasing=phrasing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -102,6 +103,7 @@ def test_the_base_model_answers_after_the_checkpoint_that_answered_last_is_forgo
         pass
 
     policy.forget(1)
+    shutil.rmtree(policy.adapter_dir(1))  # the policy is shared: others would find a checkpoint
 
     assert plain(policy, [1, 2, 3], [4, 5]) == before
 
