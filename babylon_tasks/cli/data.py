@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import begin, reach_database
+from babylon_tasks.cli.limits import MOST
 from babylon_tasks.cli.moments import Since, since_hour
 from babylon_tasks.cli.output import (
     LISTED,
@@ -93,7 +94,7 @@ def migrate(
 
 def verify_data(
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many windows.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most this many windows.")] = 1000,
     json: AsJson = False,
 ) -> None:
     """Show what the database contains, what of it is trainable, and why the rest is not.

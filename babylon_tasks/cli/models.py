@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.limits import Limit
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say_left_out, show, table
 from babylon_tasks.db import reports, run_report
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_models(
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    limit: Limit = 100,
     json: AsJson = False,
 ) -> None:
     """List the lineage's checkpoints, newest first, with their values and which one serves.

@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct, structs
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.limits import Limit
 from babylon_tasks.cli.moments import Since, read_window, since_hour
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, ExitCode, as_json, say, say_left_out, show, table
@@ -37,7 +38,7 @@ def list_tripwires(
         bool, typer.Option("--open", help="Only what keeps windows from training now.")
     ] = False,
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    limit: Limit = 100,
     json: AsJson = False,
 ) -> None:
     """List what tripped in windows that a step of the lineage was about to take, newest first.

@@ -8,6 +8,7 @@ import typer
 from msgspec import Struct
 
 from babylon_tasks.cli.context import actor, begin, database
+from babylon_tasks.cli.limits import Limit
 from babylon_tasks.cli.moments import Since, Until, WrittenTime, read_moment, since_hour
 from babylon_tasks.cli.nouns import Noun
 from babylon_tasks.cli.output import AsJson, as_json, say, say_left_out, show, table
@@ -59,7 +60,7 @@ def list_windows(
     state: Annotated[
         list[WindowState] | None, typer.Option(help="Only in this state; may be repeated.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many.")] = 100,
+    limit: Limit = 100,
     lookback_hours: Annotated[
         str | None,
         typer.Option("--lookback-hours", hidden=True, callback=_refuse_lookback, is_eager=True),

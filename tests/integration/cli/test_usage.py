@@ -119,6 +119,12 @@ def test_celery_finds_the_application_under_the_packages_name(
         ),
         (("windows", "backfill", "--since", "yesterday"), 2),
         (("windows", "list", "--state", "lost"), 2),
+        (("windows", "list", "--limit", "9" * 20), 2),
+        (("models", "list", "--limit", "9" * 20), 2),
+        (("tripwires", "list", "--limit", "9" * 20), 2),
+        (("tripwires", "list", "--open", "--limit", "9" * 20), 2),
+        (("verify-data", "--limit", "9" * 20), 2),
+        (("verify-data", "--limit", str(2**63 - 1)), 2),
         (("status", "--colour"), 2),
     ],
 )
@@ -130,6 +136,14 @@ def test_errors_are_one_readable_line_with_their_exit_code(
     assert found.out == ""
     assert found.err
     assert "Traceback" not in found.err
+
+
+@one_contract
+@pytest.mark.parametrize(
+    "command", ["windows list", "models list", "tripwires list", "verify-data"]
+)
+def test_the_largest_limit_shows_all(run: Run, command: str) -> None:
+    assert run(*command.split(), "--limit", "1000000000").code == 0
 
 
 @one_contract
