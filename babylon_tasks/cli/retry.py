@@ -9,7 +9,7 @@ import typer
 
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.moments import Since, Until, read_window, since_hour
-from babylon_tasks.cli.output import LISTED, AsJson, as_json, counted, refuse, say, show
+from babylon_tasks.cli.output import LISTED, AsJson, ExitCode, as_json, counted, refuse, say, show
 from babylon_tasks.db import window_transitions
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.session import Connection
@@ -112,7 +112,14 @@ def _preview(failed: list[Window]) -> None:
 def _ask(count: int) -> None:
     if not sys.stdin.isatty():
         raise typer.BadParameter("add --yes, or --dry-run: nobody can be asked here")
-    if not typer.confirm(f"try these {count} again?", err=True):
+    try:
+        agreed = typer.confirm(f"try these {count} again?", err=True)
+    except typer.Abort as error:  # typer makes one of Ctrl-C and of the end of what is typed
+        say("")  # the question's line is not over
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        agreed = False
+    if not agreed:
         refuse("nothing was changed")
 
 

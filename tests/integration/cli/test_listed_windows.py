@@ -101,6 +101,35 @@ def test_whoever_says_no_changes_nothing(
     assert column(connection, "SELECT count(*) FROM training.windows WHERE state = 'failed'") == [2]
 
 
+class _Terminal(io.StringIO):
+    """A keyboard at which somebody presses Ctrl-C, or else Ctrl-D."""
+
+    def __init__(self, *, interrupts: bool) -> None:
+        super().__init__()
+        self._interrupts = interrupts
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, *_: object) -> str:  # type: ignore[override]
+        if self._interrupts:
+            raise KeyboardInterrupt
+        return ""
+
+
+@one_contract
+@pytest.mark.parametrize(("interrupts", "code"), [(True, 130), (False, 3)])
+def test_whoever_breaks_the_question_off_changes_nothing(
+    run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch, interrupts: bool, code: int
+) -> None:
+    _failed(connection, 1, 2)
+    monkeypatch.setattr("sys.stdin", _Terminal(interrupts=interrupts))
+    found = run("windows", "retry", "--since", hour(1))
+    assert (found.code, "Aborted" in found.err) == (code, False), found.err
+    assert ("nothing was changed" in found.err) is not interrupts
+    assert column(connection, "SELECT count(*) FROM training.windows WHERE state = 'failed'") == [2]
+
+
 @one_contract
 def test_of_more_than_can_be_taken_at_once_the_newest_are_and_the_others_named(
     run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch
