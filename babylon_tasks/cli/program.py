@@ -22,6 +22,7 @@ from babylon_tasks.errors import (
     SettingsError,
     StaleLease,
 )
+from babylon_tasks.faults import Fault, fault_of
 from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.plain_text import plain
 from babylon_tasks.settings import load_settings
@@ -79,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _end(ExitCode.REFUSED, str(error))
     except BabylonTasksError as error:
         _end(ExitCode.FAILED, str(error))
-    except Exception:  # noqa: BLE001  # printed with its traceback, secrets masked
+    except Exception as error:  # noqa: BLE001  # printed with its traceback, secrets masked
+        if isinstance(error, OSError) and fault_of(error) is Fault.DISK_FULL:
+            where = error.filename or "the output"
+            _end(ExitCode.FAILED, f"{where} cannot be written: {error.strerror}")
         _end(ExitCode.FAILED, f"{traceback.format_exc()}\nThis is a bug in babylon-tasks.")
 
 
