@@ -41,6 +41,10 @@ _RISING = (
     "advances by {percent}%, buyers everywhere",
     "climbs {percent}% on good news",
     "rallied {percent}% and stays strong",
+    "firms by {percent}% as orders pour in",
+    "leaps {percent}% after a takeover bid",
+    "extends its run by {percent}%",
+    "gets {percent}% stronger, analysts cheer",
 )
 _FALLING = (
     "is down {percent}% and falling",
@@ -49,6 +53,10 @@ _FALLING = (
     "retreats by {percent}%, sellers everywhere",
     "sinks {percent}% on bad news",
     "declined {percent}% and stays weak",
+    "eases by {percent}% as orders stop",
+    "tumbles {percent}% after a lawsuit",
+    "extends its slide by {percent}%",
+    "gets {percent}% weaker, analysts worry",
 )
 # That many, since one that is misread is a tenth of a direction, and not half of it.
 _UNSEEN_RISING = (

@@ -11,6 +11,7 @@ from babylon_tasks.windows import WINDOW, is_held_out, window_start
 SHARE = float(miniature.OPTIONS["BABYLON_HELD_OUT_SHARE"])
 SEEDS = range(20)
 RISING = {"up", "jumped", "rose", "advances", "climbs", "rallied"}
+RISING |= {"firms", "leaps", "run", "stronger,"}
 
 
 def played(seed: int, count: int = 40) -> list[str]:
