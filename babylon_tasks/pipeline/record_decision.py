@@ -43,7 +43,10 @@ def record_decision(
             instead_of=current,
         )
     if not decided:
-        why = "another checkpoint was promoted meanwhile; the next call evaluates again"
+        why = (
+            f"another checkpoint than {current} serves by now, or the branch of {head} is dead; "
+            "the next call evaluates again"
+        )
         return idle(head, current, why, known)
     if promotes:
         log.info("checkpoint.promoted", serving=head, reason=reason)

@@ -208,7 +208,7 @@ def test_a_refusal_that_was_overtaken_is_not_recorded(
     found = evaluated(settings, trainer)
 
     assert found.action == "idle"
-    assert "another checkpoint was promoted meanwhile" in str(found.reason)
+    assert "another checkpoint than 1 serves by now" in str(found.reason)
     assert decisions(connection) == ["promote", "promote"]
     assert serving.serving(connection, LINEAGE).step == step
     assert len(trainer.evaluated) == 1  # nor is looked back from what served
