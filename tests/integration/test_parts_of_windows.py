@@ -208,7 +208,7 @@ def test_a_rewritten_row_is_scored_anew_and_taken_with_the_reward_of_what_it_say
     discover(settings, actor="test")
     score_window(settings, WINDOW, actor="test")
     connection.execute(
-        'UPDATE trajectories SET "finalPnL" = 900 - "finalPnL" WHERE "trajectoryId" = ANY (%s)',
+        'UPDATE trajectories SET "finalPnL" = -"finalPnL" WHERE "trajectoryId" = ANY (%s)',
         (ids[:2],),
     )
 
