@@ -45,7 +45,7 @@ HELD_OUT = ("2025-12-30T08:00", "2025-12-30T09:00")  # before hours()
 MakeBabylon = Callable[..., Babylon]
 
 
-@pytest.fixture(params=["cpu", "serverless"])
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.long), "serverless"])
 def backend(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found

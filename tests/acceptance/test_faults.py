@@ -44,6 +44,7 @@ def test_gpu_worker_killed_with_its_trainer_in_the_middle_of_a_step(babylon: Bab
     assert "step_taken_over" in events
 
 
+@pytest.mark.faults
 def test_main_process_of_the_gpu_worker_killed_alone(babylon: Babylon) -> None:
     """Its pool child and the trainer must not live on as orphans with a lease."""
     windows = hours(2)
@@ -129,6 +130,7 @@ def test_the_same_messages_five_times_at_once(babylon: Babylon) -> None:
     assert events.count("step_planned") == 1
 
 
+@pytest.mark.faults
 def test_gpu_worker_is_stopped_while_a_step_runs(make_babylon: MakeBabylon) -> None:
     """The trainer is stopped, so that only the bound can end the worker."""
     babylon = make_babylon(BABYLON_SHUTDOWN_SECONDS="1")

@@ -34,7 +34,7 @@ from babylon_tasks.policy_names import policy_name
 from babylon_tasks.tracing import Span
 from checks.clock.moved_clock import MovedClock
 
-pytestmark = pytest.mark.contract("today")
+pytestmark = [pytest.mark.contract("today"), pytest.mark.long]
 
 MakeBabylon = Callable[..., Babylon]
 LINEAGE = "babylon"
@@ -54,7 +54,7 @@ def external() -> Iterator[Bear]:
         yield server
 
 
-@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.long), "serverless"])
+@pytest.fixture(params=["cpu", "serverless"])
 def backend(request: pytest.FixtureRequest) -> str:
     """With `cpu` a small model serves and is trained, with `serverless` W&B's peer answers."""
     found: str = request.param

@@ -119,6 +119,7 @@ def test_none_is_ready_while_redis_is_stopped_and_none_is_ended_for_it(started: 
     assert live(started, *NAMES)
 
 
+@pytest.mark.faults
 def test_a_trainer_that_does_not_answer_is_not_ready_and_is_replaced(system: System) -> None:
     system.stack._environment["BABYLON_TRAINER_SILENCE_TIMEOUT_SECONDS"] = "10"
     system.start(*NAMES)
@@ -169,6 +170,7 @@ def test_a_trainer_that_lacks_the_checkpoint_that_serves_is_not_ready_until_anot
     assert system.policy() == f"{system.lineage}@0"
 
 
+@pytest.mark.faults
 def test_a_pool_child_that_is_stopped_makes_its_worker_unready_then_stuck(system: System) -> None:
     system.start("cpu-worker")
     until("it is ready", lambda: ready(system, "cpu-worker"))
