@@ -14,8 +14,8 @@ from statistics import fmean
 from msgspec import Struct
 
 from babylon_tasks.dataset.keys import kind_of_key
-from babylon_tasks.dataset.read_answer import comes_to
-from babylon_tasks.records import Group, Member
+from babylon_tasks.dataset.read_answer import comes_to, read_answer
+from babylon_tasks.records import Group, LlmCall, Member
 
 Says = Mapping[str, float]  # what answers to a group come to, by probability
 _MOST_KINDS = 50
@@ -33,20 +33,18 @@ class Diversity(Struct, frozen=True):
 
 
 class GroupAnswers(Struct, frozen=True):
-    """Of one group: the kind of question, what its recorded answers came to, and what paid best."""
+    """Of one group: the kind of question, what its recorded answers came to, what paid best, and
+    whether members acted differently (``is_contested``)."""
 
     kind: str
     sampled: dict[str, float]
     best: str
+    contested: bool = True
 
 
 def says(member: Member) -> str:
     """Say what a member's answers come to, each once: doing the same twice is no difference."""
-    meant = {
-        comes_to(call.response, "\n".join(text for _, text in call.messages))
-        for call in member.calls
-    }
-    return "+".join(sorted(meant))
+    return "+".join(sorted({comes_to(call.response, _asked(call)) for call in member.calls}))
 
 
 def sampled(members: Iterable[Member]) -> dict[str, float]:
@@ -63,10 +61,25 @@ def best(group: Group) -> str:
     return max(rewards, key=lambda meaning: (fmean(rewards[meaning]), meaning))
 
 
+def is_contested(group: Group) -> bool:
+    """Check whether members who could act acted differently.
+
+    Where all did the same, rewards say what it costs to fail, but not whether this pays: what
+    nobody did counts as the worst (Dudik et al. 2011), however right it is.
+    """
+    acted = {
+        says(member)
+        for member in group.members
+        if any(read_answer(call.response, _asked(call)) for call in member.calls)
+    }
+    return len(acted) > 1
+
+
 def answers(groups: Iterable[Group]) -> tuple[GroupAnswers, ...]:
     """Find what the recorded answers of each group came to."""
     return tuple(
-        GroupAnswers(kind_of_key(one.key), sampled(one.members), best(one)) for one in groups
+        GroupAnswers(kind_of_key(one.key), sampled(one.members), best(one), is_contested(one))
+        for one in groups
     )
 
 
@@ -77,6 +90,10 @@ def by_kind(kinds: Sequence[str], of_groups: Sequence[Says]) -> dict[str, Divers
         found[kind].append(one)
     most = sorted(found, key=lambda kind: len(found[kind]), reverse=True)[:_MOST_KINDS]
     return {kind: _diversity(found[kind]) for kind in most}
+
+
+def _asked(call: LlmCall) -> str:
+    return "\n".join(text for _, text in call.messages)
 
 
 def _diversity(of_groups: Sequence[Says]) -> Diversity:

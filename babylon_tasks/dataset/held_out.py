@@ -15,6 +15,7 @@ from itertools import chain, zip_longest
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.diversity import is_contested
 from babylon_tasks.dataset.groups import rank
 from babylon_tasks.dataset.manifest import canonical
 from babylon_tasks.dataset.schedule import text_tokens
@@ -59,6 +60,39 @@ def order(
     older = [one for one in by_rank if one[0] not in newest]
     turns = zip_longest(sorted(recent, key=_part), sorted(older, key=_part))
     return [one for one in chain.from_iterable(turns) if one is not None]
+
+
+def fill(offered: Iterable[Group], most_tokens: int, least: int) -> list[Group]:
+    """Take groups, in their order, as the tokens hold them, but ``least`` of them.
+
+    Those in which members acted differently come first: of the others the rewards say what it costs
+    to fail, and nothing of what nobody did. Reads no more than twice the tokens for them.
+    """
+    taken, spare = _Budget(most_tokens, least), _Budget(most_tokens, least)
+    for group in offered:
+        if not (taken if is_contested(group) else spare).take(group):
+            break
+    for group in spare.groups:
+        if not taken.take(group):
+            break
+    return taken.groups
+
+
+class _Budget:
+    def __init__(self, most: int, least: int) -> None:
+        self.groups: list[Group] = []
+        self._most, self._least, self._tokens = most, least, 0
+
+    def take(self, group: Group) -> bool:
+        """Take a group unless it alone is too large; False: there is no room for it."""
+        cost = tokens(group)
+        if cost > self._most:
+            return True
+        if len(self.groups) >= self._least and self._tokens + cost > self._most:
+            return False
+        self.groups.append(group)
+        self._tokens += cost
+        return True
 
 
 def newest_hours(windows: Iterable[str]) -> set[str]:

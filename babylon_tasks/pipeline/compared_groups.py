@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from babylon_tasks.dataset import held_out
 from babylon_tasks.db import changed_rows, old_rows, promotions, scored_trajectories
@@ -62,6 +62,20 @@ def _read(
     used: bool,
     actor: str,
 ) -> tuple[Group, ...]:
+    loaded = _load(connection, settings, offered, draw=draw, used=used, actor=actor)
+    groups = held_out.fill(loaded, settings.max_eval_tokens, settings.min_eval_groups)
+    return tuple(sorted(groups, key=lambda group: (group.window_id, group.key)))
+
+
+def _load(
+    connection: Connection,
+    settings: Settings,
+    offered: Sequence[GroupsOfKey],
+    *,
+    draw: int,
+    used: bool,
+    actor: str,
+) -> Iterator[Group]:
     versions = {(group.window, group.key): group.reward_version for group in offered}
     ordered = held_out.order(
         ((group.window, group.key, group.members, group.spread) for group in offered),
@@ -69,8 +83,6 @@ def _read(
         settings.min_reward_spread,
         draw=draw,
     )
-    groups: list[Group] = []
-    tokens = 0
     rewritten: set[str] = set()
     for window, key, part in ordered:
         if window in rewritten:
@@ -88,12 +100,5 @@ def _read(
                     lineage=settings.lineage,
                     actor=actor,
                 )
-        group = held_out_group.group
-        cost = 0 if group is None else held_out.tokens(group)
-        if group is None or cost > settings.max_eval_tokens:
-            continue
-        if len(groups) >= settings.min_eval_groups and tokens + cost > settings.max_eval_tokens:
-            break
-        groups.append(group)
-        tokens += cost
-    return tuple(sorted(groups, key=lambda group: (group.window_id, group.key)))
+        if held_out_group.group is not None:
+            yield held_out_group.group

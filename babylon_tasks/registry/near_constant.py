@@ -8,7 +8,9 @@ everything, and nothing to learn from after them).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 from babylon_tasks.dataset.diversity import Diversity, GroupAnswers, Says, by_kind
 
@@ -34,11 +36,18 @@ def compare_answers(
     candidate: Sequence[Says], serving: Sequence[Says], recorded: Sequence[GroupAnswers]
 ) -> Answers:
     """Sum up, by kind of question, what both would say to each group, what was sampled there, and
-    what paid best."""
+    what paid best.
+
+    Of a kind with enough groups in which members acted differently, these alone count: where all
+    did the same it is not known what else a policy would do there, nor whether that pays better.
+    """
+    contested = Counter(one.kind for one in recorded if one.contested)
+    counted = [one.contested or contested[one.kind] < _FEWEST for one in recorded]
+    recorded = list(compress(recorded, counted))
     kinds = [one.kind for one in recorded]
     of = {
-        "candidate": by_kind(kinds, candidate),
-        "serving": by_kind(kinds, serving),
+        "candidate": by_kind(kinds, list(compress(candidate, counted))),
+        "serving": by_kind(kinds, list(compress(serving, counted))),
         "sampled": by_kind(kinds, [one.sampled for one in recorded]),
         "best": by_kind(kinds, [{one.best: 1.0} for one in recorded]),
     }

@@ -49,7 +49,7 @@ OPTIONS = {
     "BABYLON_KL_COEFFICIENT": "0.1",
     "BABYLON_PACKED_SEQUENCE_LENGTH": "2048",
     # 24 groups: more of them took three fifths of the trainer's time.
-    "BABYLON_MAX_EVAL_TOKENS": "750",
+    "BABYLON_MAX_EVAL_TOKENS": "1200",
 }
 
 THE_DEMO = Variation()

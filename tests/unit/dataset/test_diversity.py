@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from babylon_tasks.dataset.diversity import answers, by_kind, sampled
+from babylon_tasks.dataset.diversity import answers, by_kind, is_contested, sampled
 from babylon_tasks.dataset.keys import kind_of_key
 from babylon_tasks.records import Group, LlmCall, Member
 
@@ -46,6 +46,13 @@ def test_who_does_the_same_in_each_step_says_one_thing() -> None:
 
 def test_what_paid_best_is_known_by_its_mean_reward() -> None:
     assert answers([group("Yes", "No", "No", paid="No")])[0].best == "fall"
+
+
+def test_a_group_is_contested_where_two_who_could_act_acted_differently() -> None:
+    assert is_contested(group("Yes", "No", "who knows"))
+    assert not is_contested(group("Yes", "YES.", "who knows", "well, perhaps"))
+    assert not is_contested(group("who knows", "well, perhaps"))
+    assert [one.contested for one in answers([group("Yes", "No"), group("Yes")])] == [True, False]
 
 
 def test_share_and_entropy_are_means_over_the_groups_of_a_kind() -> None:

@@ -55,6 +55,22 @@ def test_the_same_answer_to_everything_is_none_where_it_pays_best() -> None:
     assert collapsed(says(0.97), says(0.6), RISES * 2) is None
 
 
+def test_what_all_did_alike_does_not_say_that_it_pays_or_what_else_would_be_said() -> None:
+    alone = GroupAnswers("", {"rise": 0.3, "who knows": 0.7}, "rise", contested=False)
+    recorded = [alone] * 20 + BALANCED
+    falls = [{"rise": 0.0}] * 20 + says(0.03)
+
+    assert collapsed(says(0.93, 28), says(0.6, 28), recorded) is not None, "it pays in 24 of 28"
+    assert collapsed(falls, says(0.6, 28), recorded) is not None, "nobody else said so in 20"
+
+
+def test_where_hardly_anybody_did_otherwise_all_groups_count() -> None:
+    alone = GroupAnswers("", {"rise": 0.3, "who knows": 0.7}, "rise", contested=False)
+
+    assert collapsed(says(0.97, 27), says(0.6, 27), [alone] * 20 + BALANCED[1:]) is not None
+    assert collapsed(says(0.97, 27), says(0.6, 27), [alone] * 24 + RISES[1:]) is None
+
+
 def test_settled_answers_are_a_collapse_unless_they_are_better_beyond_doubt() -> None:
     settled = says(0.999, 4) + says(0.001, 4)
 
