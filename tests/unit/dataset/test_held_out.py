@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from babylon_tasks.dataset.groups import rank
-from babylon_tasks.dataset.held_out import order, places, set_hash, tokens
+from babylon_tasks.dataset.held_out import fill, order, places, set_hash, tokens
 from babylon_tasks.records import Group, LlmCall, Member
 
 GROUPS = [(f"2026-01-31T{n:02d}:00", "", 4, 0.5) for n in range(20)]
@@ -45,6 +45,37 @@ def test_the_set_is_named_by_its_content() -> None:
 
     assert set_hash([group]) == set_hash([group])
     assert len({set_hash([group]), set_hash([other]), set_hash([])}) == 3
+
+
+def asked(key: str, *said: str) -> Group:
+    question = (("user", f"Market {key}. Will it rise? Yes or No?"),)
+    calls = (LlmCall("m", question, text, 1.0) for text in said)
+    return Group("w", key, tuple(Member(f"{n}", n, (call,)) for n, call in enumerate(calls)))
+
+
+AGREED = [asked(f"a{n}", "Yes", "who knows") for n in range(4)]
+CONTESTED = [asked(f"c{n}", "Yes", "No, never") for n in range(4)]
+COST = tokens(AGREED[0])
+
+
+def test_groups_in_which_members_acted_differently_are_taken_first_and_others_fill_the_rest() -> (
+    None
+):
+    turns = [AGREED[0], CONTESTED[0], AGREED[1], CONTESTED[1]]
+
+    assert {tokens(one) for one in turns} == {COST}
+    assert fill(turns, 2 * COST, 1) == CONTESTED[:2]
+    assert fill(turns, 3 * COST, 1) == [*CONTESTED[:2], AGREED[0]]
+    assert fill(turns, 4 * COST - 1, 1) == [*CONTESTED[:2], AGREED[0]]
+    assert fill(turns, COST, 3) == [*CONTESTED[:2], AGREED[0]], "fewer would decide nothing"
+    assert fill(turns, COST - 1, 3) == [], "each of them alone is too large"
+
+
+def test_for_them_twice_the_tokens_are_read_and_no_more() -> None:
+    rest = iter([*AGREED, *CONTESTED])
+
+    assert fill(rest, 2 * COST, 1) == AGREED[:2]
+    assert len(list(rest)) == 5, "the third had no room among those that were put by"
 
 
 def test_every_second_group_is_of_the_newest_two_hours_whatever_the_budget() -> None:
