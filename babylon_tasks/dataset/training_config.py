@@ -22,4 +22,5 @@ def training_config(
         max_staleness_steps=settings.max_staleness_steps,
         scale_rewards=values.scale_rewards,
         max_importance_ratio=values.max_importance_ratio,
+        calls_per_gradient_step=settings.calls_per_gradient_step,
     )
