@@ -122,9 +122,9 @@ def test_what_a_configuration_lacks_was_done_as_before_and_changes_no_bytes() ->
         "max_group_size",
         "max_staleness_steps",
     }
-    now = made(group(), scale_rewards=False, max_importance_ratio=2.0)
-    config = json.loads(manifests.canonical(now))["config"]
-    assert config == before | {"scale_rewards": False, "max_importance_ratio": 2.0}
+    later = {"scale_rewards": False, "max_importance_ratio": 2.0, "calls_per_gradient_step": 64}
+    config = json.loads(manifests.canonical(made(group(), **later)))["config"]
+    assert config == before | later
 
 
 def test_what_another_version_has_planned_is_no_fault_of_its_windows() -> None:
