@@ -78,6 +78,10 @@ class LearningSettings(EnvironmentSettings):
     scale_rewards: bool | None = None
     """Whether a group's advantages are divided by the standard deviation of its rewards. Without
     it: `true`, as ART does."""
+    advantage_balance: float = Field(default=0.0, ge=0, lt=1)
+    """How much less answers count that earned less than their group's mean, as a share of what the
+    others count. 0: as much. Raise it where policies drift to one answer for everything: of two
+    answers it makes the rarer one likelier (docs/learning.md)."""
     max_importance_ratio: float | None = Field(default=None, ge=1)
     """The most that an answer counts because it has become likelier since it was sampled. Without
     it: 2. ART's own limit is 5."""

@@ -36,6 +36,7 @@ class TrainingConfig(Struct, frozen=True, omit_defaults=True):
     max_staleness_steps: int
     scale_rewards: bool = True
     max_importance_ratio: float | None = None
+    advantage_balance: float = 0.0
     calls_per_gradient_step: int = 1
 
 

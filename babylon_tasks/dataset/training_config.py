@@ -22,5 +22,6 @@ def training_config(
         max_staleness_steps=settings.max_staleness_steps,
         scale_rewards=values.scale_rewards,
         max_importance_ratio=values.max_importance_ratio,
+        advantage_balance=settings.advantage_balance,
         calls_per_gradient_step=settings.calls_per_gradient_step,
     )

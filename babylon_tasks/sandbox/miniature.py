@@ -47,9 +47,9 @@ OPTIONS = {
     "BABYLON_LEARNING_RATE_WARMUP_STEPS": "6",
     "BABYLON_LEARNING_RATE_DECAY_STEPS": str(WINDOWS),
     "BABYLON_KL_COEFFICIENT": "0.1",
+    # A policy that knows nothing yet drifts to one answer for everything; this draws it back.
+    "BABYLON_ADVANTAGE_BALANCE": "0.5",
     "BABYLON_PACKED_SEQUENCE_LENGTH": "2048",
-    # All of a window: in a third of its groups rising markets may outnumber falling ones by far.
-    "BABYLON_CALLS_PER_GRADIENT_STEP": str(MARKETS * AGENTS),
     # 24 groups: more of them took three fifths of the trainer's time.
     "BABYLON_MAX_EVAL_TOKENS": "1200",
 }

@@ -221,6 +221,7 @@ class ArtBackend:
                 art_groups(groups),
                 learning_rate=request.learning_rate,
                 scale_rewards=request.scale_rewards,
+                advantage_balance=request.advantage_balance,
                 max_negative_advantage_importance_sampling_weight=request.max_importance_ratio,
                 **options,
             )

@@ -79,7 +79,6 @@ SENT = (
     *(
         Field(_JOB, _CONFIG + name)
         for name in (
-            "advantage_balance",
             "epsilon",
             "epsilon_high",
             "importance_sampling_level",
@@ -95,6 +94,7 @@ SENT = (
         "BABYLON_MAX_IMPORTANCE_RATIO",
     ),
     Field(_JOB, f"{_CONFIG}scale_rewards", "BABYLON_SCALE_REWARDS"),
+    Field(_JOB, f"{_CONFIG}advantage_balance", "BABYLON_ADVANTAGE_BALANCE"),
     Field(_JOB, f"{_CONFIG}learning_rate", "BABYLON_LEARNING_RATE, as planned"),
     Field(_JOB, f"{_CONFIG}kl_penalty_coef", "BABYLON_KL_COEFFICIENT; 0.5.18 sends none", _NEW),
     *(

@@ -31,6 +31,7 @@ _TRAIN = (
     "trajectory_groups",
     "learning_rate",
     "scale_rewards",
+    "advantage_balance",
     "max_negative_advantage_importance_sampling_weight",
 )
 

@@ -88,6 +88,7 @@ NAMES = (
         (
             "learning_rate",
             "scale_rewards",
+            "advantage_balance",
             "max_negative_advantage_importance_sampling_weight",
             "kl_penalty_coef",
             "packed_sequence_length",

@@ -122,7 +122,12 @@ def test_what_a_configuration_lacks_was_done_as_before_and_changes_no_bytes() ->
         "max_group_size",
         "max_staleness_steps",
     }
-    later = {"scale_rewards": False, "max_importance_ratio": 2.0, "calls_per_gradient_step": 64}
+    later = {
+        "scale_rewards": False,
+        "max_importance_ratio": 2.0,
+        "advantage_balance": 0.5,
+        "calls_per_gradient_step": 64,
+    }
     config = json.loads(manifests.canonical(made(group(), **later)))["config"]
     assert config == before | later
 
