@@ -101,6 +101,19 @@ def test_progress_counts_the_gradient_steps(
     ]
 
 
+def test_with_a_balance_answers_below_their_groups_mean_are_pushed_away_less(
+    train: TrainRequest, value: Value
+) -> None:
+    groups = many(4)
+
+    even, balanced = train(groups), train(groups, advantage_balance=0.9)
+
+    def of_the_worse(step: int) -> float:
+        return sum(math.log(chance(value, step, NO, one.key)) for one in groups)
+
+    assert of_the_worse(even.step) < of_the_worse(balanced.step) - 0.1
+
+
 def test_a_gradient_step_learns_from_as_many_calls_as_are_asked_for(train: TrainRequest) -> None:
     apart, together = train(many(6)), train(many(6), calls_per_gradient_step=24)
 
