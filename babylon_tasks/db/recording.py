@@ -43,6 +43,9 @@ class TrajectoryWriter:
                     cursor.execute(statement(self._insert), trajectory, prepare=False)
                 for call in calls if self._logs_calls else ():
                     cursor.execute(statement("recording.insert_call"), call, prepare=False)
+        except psycopg.errors.ProgramLimitExceeded as error:
+            # An id that fits into no index: psycopg's kind for it is that of a server that is away.
+            raise self._refused(trajectories, error) from error
         except (
             psycopg.OperationalError,
             psycopg.InterfaceError,
@@ -57,11 +60,16 @@ class TrajectoryWriter:
                 f"{address(self._settings)}: {type(error).__name__}; it will be tried again"
             ) from error
         except psycopg.Error as error:
-            raise DatabaseError(
-                f"{_named(trajectories)} was refused by "
-                f"{address(self._settings)}: {str(error).strip().splitlines()[0]}; it is lost; "
-                "check the recorder's database against the migrations"
-            ) from error
+            raise self._refused(trajectories, error) from error
+
+    def _refused(
+        self, trajectories: Sequence[Mapping[str, Any]], error: psycopg.Error
+    ) -> DatabaseError:
+        return DatabaseError(
+            f"{_named(trajectories)} was refused by "
+            f"{address(self._settings)}: {str(error).strip().splitlines()[0]}; it is lost; "
+            "check the recorder's database against the migrations"
+        )
 
     def _connected(self) -> Connection:
         self._connection = connection = connect(self._settings, patience=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -59,6 +60,20 @@ def test_of_many_trajectories_a_refused_one_loses_itself_alone(
         assert recorder.flush(PATIENCE)
         assert (recorder.recorded, recorder.failed, recorder.dropped) == (39, 1, 0)
     assert count(connection) == 39
+
+
+def test_an_agent_whose_id_fits_into_no_index_loses_itself_alone(
+    settings: Settings, connection: Connection
+) -> None:
+    """psycopg calls that an OperationalError, as it does a server that is away."""
+    with Recorder(settings) as recorder:
+        with held(connection):
+            record(recorder, 3)
+            recorder.start(secrets.token_hex(8_000), window=WINDOW).finish()
+            record(recorder, 3)
+        assert recorder.flush(PATIENCE)
+        assert (recorder.recorded, recorder.failed, recorder.dropped) == (6, 1, 0)
+    assert count(connection) == 6
 
 
 def test_what_waits_is_bounded_in_number_and_in_bytes(
