@@ -14,7 +14,9 @@ from babylon_tasks.states import StepMethod, StepState, WindowState
 class RunWindow(Struct, frozen=True, kw_only=True):
     """A window as a lineage sees it; ``right_share`` of the bets whose outcome is known.
 
-    ``done_at``: when a step had taken it, or when it was set apart, skipped or failed.
+    ``done_at``: when a step had taken it, or when it was set apart, skipped or failed. ``idle``:
+    what a scored one waits for before a step may take it: outcomes, new_rewards, or somebody's word
+    on a tripwire.
     """
 
     window: str
@@ -28,6 +30,7 @@ class RunWindow(Struct, frozen=True, kw_only=True):
     right_share: float | None
     sealed_at: datetime | None = None
     done_at: datetime | None = None
+    idle: str | None = None
 
 
 class RunRejections(Struct, frozen=True):

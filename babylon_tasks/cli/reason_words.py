@@ -13,6 +13,12 @@ _STATES: Mapping[str, str] = {
     WindowState.SEALED: "it waits to be scored",
     WindowState.SCORED: "a step may take it",
 }
+# Of a scored window, by what it waits for; its reason, if any, is a decision postponed until then.
+_IDLE: Mapping[str, str] = {
+    "outcomes": "it waits for the outcomes of its bets",
+    "new_rewards": "it waits to be scored anew",
+    "tripwire": "a tripwire keeps it from training: `babylon-tasks tripwires list --open`",
+}
 _REASONS: Mapping[str, str] = {
     WindowReason.TOO_FEW_AGENTS: "usable rows of fewer agents than BABYLON_MIN_AGENTS",
     WindowReason.NOTHING_USABLE: "no row that could be rewarded",
@@ -37,6 +43,11 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-def why_not_used(state: str, reason: str | None) -> str | None:
-    """Say it; None where there is nothing to say, or the words are the reason's own."""
+def why_not_used(state: str, reason: str | None, idle: str | None = None) -> str | None:
+    """Say it; None where there is nothing to say, or the words are the reason's own.
+
+    ``idle``: as a report's window has it.
+    """
+    if idle is not None:
+        return _IDLE.get(idle)
     return _STATES.get(state) if reason is None else _REASONS.get(reason)

@@ -137,7 +137,7 @@ def _window(window: RunWindow, reasons: Counter[str] | None, links: Links) -> tu
         f"{_number(window.scored)} of {_number(window.trajectories)}",
     )
     counted = ", ".join(f"{n} {reason}" for reason, n in (reasons or Counter()).most_common())
-    words = why_not_used(window.state, window.reason)
+    words = why_not_used(window.state, window.reason, window.idle)
     why = "<br>".join(
         text(part) for part in (state, words, counted and f"not used: {counted}") if part
     )

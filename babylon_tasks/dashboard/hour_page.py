@@ -13,12 +13,14 @@ from babylon_tasks.dashboard.site_links import SITE
 from babylon_tasks.dashboard.site_page import groups, lines, section, site_page
 from babylon_tasks.db.reports import RejectionCount, WindowHistory
 from babylon_tasks.run_records import Extremes, RunGroup
+from babylon_tasks.states import WindowState
 
 
 def hour_page(found: WindowHistory, comparable: Sequence[RunGroup], extremes: Extremes) -> str:
     """Write it; ``comparable``: its trajectories by what they were asked."""
     window = found.window
-    why = why_not_used(window.state, window.reason)
+    idle = window.state is WindowState.SCORED and not window.due  # the first line says why
+    why = None if idle else why_not_used(window.state, window.reason)
     body = [
         *lines(state_lines(found)),
         *lines([] if why is None else [why]),

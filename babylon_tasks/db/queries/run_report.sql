@@ -1,7 +1,12 @@
 -- name: windows
--- The newest windows from a moment on, as the lineage sees them.
+-- The newest windows from a moment on, as the lineage sees them; idle: what keeps steps from one that
+-- is scored.
 SELECT window_id AS window, state, reason, agents, trajectories, scored, reward_mean, reward_std,
        right_share, sealed_at,
+       CASE WHEN state <> 'scored' THEN NULL
+            WHEN waits_until > now() THEN 'outcomes'
+            WHEN rescore IS NOT NULL OR reason IS NOT NULL THEN 'new_rewards'
+            WHEN tripped THEN 'tripwire' END AS idle,
        coalesce(trained_at, CASE WHEN state IN ('held_out', 'skipped') THEN scored_at
                                  WHEN state IN ('failed', 'trained') OR left_over > 0
                                  THEN updated_at END) AS done_at

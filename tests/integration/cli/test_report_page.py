@@ -128,6 +128,18 @@ def test_why_no_step_took_a_window_is_in_words(reason: WindowReason) -> None:
     assert f"skipped: {reason}<br>{words_of_it}" in found
 
 
+@pytest.mark.parametrize("idle", [None, "outcomes", "new_rewards", "tripwire"])
+def test_what_waits_may_not_be_taken_by_a_step(idle: str | None) -> None:
+    rows = run_rows(2)
+    scored = [structs.replace(one, state="scored", idle=idle) for one in rows.windows]
+    rows = structs.replace(rows, windows=scored)
+
+    found = page("run", [], made(rows), rows, extremes())
+
+    assert why_not_used("scored", None, idle) in found
+    assert ("a step may take it" in found) == (idle is None)
+
+
 def test_a_step_has_its_manifest_its_figures_and_its_time() -> None:
     rows = run_rows(60)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import LiteralString
 
 import httpx
 import psycopg
@@ -11,6 +12,7 @@ from command_line import one_contract
 from page_elements import HOSTILE, Elements
 from scored_windows import hour
 
+from babylon_tasks.db import run_report
 from babylon_tasks.db.session import Connection
 from babylon_tasks.plain_text import plain
 
@@ -49,6 +51,33 @@ def test_an_hour_says_who_was_in_it_and_what_was_decided(site: httpx.Client) -> 
         assert one in page.words
     assert "/steps/1" in page.links
     assert seen(site, f"/windows/{hour(1)[:13]}:59").words == page.words  # any moment of it
+
+
+@pytest.mark.parametrize(
+    ("waits", "idle"),
+    [
+        ("UPDATE training.windows SET waits_until = now() + interval '1 hour'", "outcomes"),
+        ("UPDATE training.windows SET rescore = 'outcomes have arrived'", "new_rewards"),
+        (
+            "INSERT INTO training.tripwires (lineage, window_id, reward_version, target_step, kind,"
+            " policy, what, measured, bound, source, evidence, actor)"
+            " SELECT 'babylon', window_id, 1, 2, 'length', 'hold', 'length pays', 1, 0, 'test', '{}',"
+            " 'test' FROM training.windows",
+            "tripwire",
+        ),
+    ],
+)
+def test_nothing_says_that_a_step_may_take_what_waits(
+    site: httpx.Client, connection: Connection, waits: LiteralString, idle: str
+) -> None:
+    assert "a step may take it" in seen(site, f"/windows/{hour(1)}").words
+
+    connection.execute(waits)
+
+    assert "a step may take it" not in seen(site, f"/windows/{hour(1)}").words
+    windows = run_report.read(connection, "babylon", since=None).windows
+    assert {one.idle for one in windows} == {idle, None}  # held-out ones are none of a step's
+    assert {one.idle for one in windows if one.state == "scored"} == {idle}
 
 
 def test_a_step_says_what_it_took_and_how_it_went(site: httpx.Client) -> None:
