@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from babylon_tasks.cli.steps import decision_in_short
 from babylon_tasks.db.reports import SystemState
 from babylon_tasks.run_history import (
     HeldOutPoint,
@@ -62,7 +63,7 @@ def _serving(system: SystemState) -> str:
     decision = system.last_decision
     if decision is None:
         return f"{found}; nothing has been decided yet"
-    return f"{found}; last decision: {decision.decision} step {decision.to_step}: {decision.reason}"
+    return f"{found}; last decision: {decision_in_short(decision)}"
 
 
 def _trend(points: Sequence[RunPoint]) -> str:

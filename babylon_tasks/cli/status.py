@@ -14,7 +14,7 @@ from babylon_tasks.cli.context import begin, database
 from babylon_tasks.cli.gateway_checks import remedy, text_only
 from babylon_tasks.cli.output import AsJson, as_json, out, say, show
 from babylon_tasks.cli.screen import describe, screen_report
-from babylon_tasks.cli.steps import step_in_short
+from babylon_tasks.cli.steps import decision_in_short, step_in_short
 from babylon_tasks.db import clock, reports, screens
 from babylon_tasks.db.reports import SystemState
 from babylon_tasks.db.reward_versions import WaitingForOutcomes
@@ -178,7 +178,7 @@ def _show_system(settings: Settings, system: SystemState) -> None:
         show("last: " + step_in_short(system.last_step))
     if system.last_decision is not None:
         decision = system.last_decision
-        show(f"decision: {decision.decision} step {decision.to_step}: {decision.reason}")
+        show(f"decision: {decision_in_short(decision)}")
         for line in compared_answers(decision.figures.get("answers", {})):
             show(line)
     text = text_only(system.newest_captures)

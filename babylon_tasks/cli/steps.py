@@ -1,4 +1,4 @@
-"""A training step in one line, for ``status`` and ``why``."""
+"""A training step, or a decision, in one line: for ``status``, ``why`` and the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from babylon_tasks import step_metrics
 from babylon_tasks.cli.output import cell, counted
+from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reports import StepReport
+from babylon_tasks.decisions import Decision
 from babylon_tasks.states import StepMethod
 
 
@@ -36,3 +38,11 @@ def step_in_short(step: StepReport) -> str:
     if step.error:
         parts.append(step.error)
     return "; ".join(filter(None, parts))
+
+
+def decision_in_short(decision: Promotion) -> str:
+    """Say what was decided, about which checkpoint and why."""
+    about = f"step {decision.to_step}"
+    if decision.decision is Decision.ROLLBACK:  # about what it took out of service
+        about = f"from step {decision.from_step} to {about}"
+    return f"{decision.decision} {about}: {decision.reason}"
