@@ -29,6 +29,7 @@ from babylon_tasks.gateway.stream import KEEP_ALIVE, events
 from babylon_tasks.gateway.trainer_body import (
     for_checkpoint,
     is_fixed,
+    shaped,
     smaller_budget,
     trainer_body,
     within_budget,
@@ -197,7 +198,8 @@ class GatewayChat:
         except _UNREADABLE:
             log.exception("answer.rejected", model=route.name)
             raise Away(AwayReason.MALFORMED) from None
-        metrics.SAMPLES.labels(state).inc()
+        is_shaped = state is SampleState.COMPLETE and shaped(asked)  # as captures say it
+        metrics.SAMPLES.labels(SampleState.SHAPED if is_shaped else state).inc()
         return _Reply(capture_id, state, found, reply, chunks, len(answer.content))
 
     async def _deliver(

@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from babylon_tasks.gateway.profiles import Profile
 from babylon_tasks.gateway.request import GatewayRequest
+from babylon_tasks.http_server.refusals import Refused
 from babylon_tasks.shaped_sampling import HARMLESS, shaping
 
 _OURS = ("stream", "stream_options")
@@ -76,8 +77,15 @@ def _may_add(asked: GatewayRequest, name: str, value: Any) -> bool:
 
 
 def shaped(asked: GatewayRequest) -> bool:
-    """Check whether a parameter makes the sample another than log-probabilities show."""
-    return bool(shaping({name: asked.value(name) for name in asked.fields if name not in HARMLESS}))
+    """Check whether a parameter makes the sample another than log-probabilities show.
+
+    One that cannot be read, such as 1e999, is not known to be harmless.
+    """
+    try:
+        fields = {name: asked.value(name) for name in asked.fields if name not in HARMLESS}
+    except Refused:
+        return True
+    return bool(shaping(fields))
 
 
 def smaller_budget(asked: GatewayRequest, refusal: str) -> int | None:

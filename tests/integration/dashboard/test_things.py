@@ -61,8 +61,8 @@ def test_an_hour_says_who_was_in_it_and_what_was_decided(site: httpx.Client) -> 
         (
             "INSERT INTO training.tripwires (lineage, window_id, reward_version, target_step, kind,"
             " policy, what, measured, bound, source, evidence, actor)"
-            " SELECT 'babylon', window_id, 1, 2, 'length', 'hold', 'length pays', 1, 0, 'test', '{}',"
-            " 'test' FROM training.windows",
+            " SELECT 'babylon', window_id, 1, 2, 'length', 'hold', 'length pays', 1, 0, 'test',"
+            " '{}', 'test' FROM training.windows",
             "tripwire",
         ),
     ],

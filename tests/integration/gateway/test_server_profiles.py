@@ -78,3 +78,22 @@ def test_who_asks_for_log_probabilities_gets_the_texts_of_its_tokens(
             (choice,) = client.chat.completions.create(**ASKED, logprobs=True).choices
     assert choice.logprobs is not None
     assert [one.token for one in choice.logprobs.content or ()] == ["b", "uy", ""]
+
+
+def samples(state: str) -> float:
+    return REGISTRY.get_sample_value("babylon_gateway_samples_total", {"state": state}) or 0.0
+
+
+def test_what_a_parameter_shaped_is_counted_as_that_and_not_as_complete(
+    make_settings: Callable[..., Settings], connection: Connection, tmp_path: Path
+) -> None:
+    with Vllm() as server, opened(make_settings, connection, server.url, tmp_path) as url:
+        until(lambda: shown() == "vllm")
+        before = {state: samples(state) for state in ("shaped", "complete")}
+        with OpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=PATIENCE) as client:
+            client.chat.completions.create(**ASKED, extra_body={"top_k": 20})
+            client.chat.completions.create(**ASKED, extra_body={"top_k": -1})
+    assert {state: samples(state) - before[state] for state in before} == {
+        "shaped": 1,
+        "complete": 1,
+    }

@@ -176,6 +176,10 @@ def test_what_only_asks_for_fields_of_the_answer_shapes_no_sample(
     assert shaped(asked(**fields)) is expected
 
 
+def test_a_parameter_that_cannot_be_read_shapes() -> None:
+    assert shaped(GatewayRequest(b'{"model":"babylon","top_k":1e999}'))
+
+
 def reply(ids: list[Any], logprobs: list[float | None], tokens: int) -> dict[str, Any]:
     content = [{"token": "a", "logprob": one, "bytes": None} for one in logprobs]
     choice = {
