@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
+import structlog
 from msgspec import Struct
 
 from babylon_tasks.db import clock
@@ -17,6 +19,8 @@ from babylon_tasks.db.sql import execute, fetch_value, fetch_values
 # Made ahead, so that a gateway whose role may not make partitions can write on for a weekend.
 DAYS_AHEAD = 3
 _CLOCKS_DIFFER = timedelta(days=1)
+_LISTED = 3  # reasons in a line of the log
+log = structlog.get_logger(__name__)
 
 
 class CapturedCall(Struct, frozen=True, kw_only=True, gc=False):
@@ -63,18 +67,26 @@ def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: fl
     """Write calls that are not there yet.
 
     Postgres can never take some: older than what is kept, from a clock that is wrong, or with a
-    value that the table does not take. To try them again would keep all later ones waiting.
+    value that the table does not take. To try them again would keep all later ones waiting. The log
+    says why.
     """
+    why = Counter[str]()
     now = clock.of_hours(connection)
     oldest = _oldest_day(now, kept_hours)
-    timely = [
-        one for one in calls if oldest <= _day(one.asked_at) and one.asked_at < now + _CLOCKS_DIFFER
-    ]
+    timely, others = list[CapturedCall](), list[CapturedCall]()
+    for one in calls:
+        kept = oldest <= _day(one.asked_at) and one.asked_at < now + _CLOCKS_DIFFER
+        (timely if kept else others).append(one)
     days = sorted({_day(one.asked_at) for one in timely})
     if days and fetch_values(connection, "calls.missing_days", date, days=days):
         _make_partitions(connection, days[0], days[-1])
-    found = _insert(connection, timely)
-    return Inserted(found.written, found.refused + len(calls) - len(timely))
+    written = _insert(connection, timely, why)
+    if others:
+        asked = f"one was asked at {others[0].asked_at:%F %T}, and it is {now:%F %T} UTC"
+        why[f"too old to be kept, or by a wrong clock: {asked}"] = len(others)
+    if why:
+        log.warning("calls.refused", why=dict(why.most_common(_LISTED)))
+    return Inserted(written, why.total())
 
 
 def make_partitions_ahead(connection: Connection) -> int:
@@ -93,21 +105,21 @@ def drop_old_partitions(connection: Connection, kept_hours: float) -> int:
     return fetch_value(connection, "calls.drop_partitions", int, before=before) or 0
 
 
-def _insert(connection: Connection, calls: Sequence[CapturedCall]) -> Inserted:
-    """Write calls together, or else in halves."""
+def _insert(connection: Connection, calls: Sequence[CapturedCall], why: Counter[str]) -> int:
+    """Write calls together, or else in halves; ``why`` counts those that are refused."""
     if not calls:
-        return Inserted(0, 0)
+        return 0
     columns = {
         name: [getattr(one, name) for one in calls] for name in CapturedCall.__struct_fields__
     }
     try:
-        return Inserted(execute(connection, "calls.insert", **columns), 0)
-    except (psycopg.DataError, psycopg.IntegrityError):
+        return execute(connection, "calls.insert", **columns)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
         if len(calls) == 1:
-            return Inserted(0, 1)
+            why[error.diag.message_primary or str(error)] += 1
+            return 0
     half = len(calls) // 2
-    one, other = _insert(connection, calls[:half]), _insert(connection, calls[half:])
-    return Inserted(one.written + other.written, one.refused + other.refused)
+    return _insert(connection, calls[:half], why) + _insert(connection, calls[half:], why)
 
 
 def _make_partitions(connection: Connection, first: date, last: date) -> int:

@@ -81,9 +81,9 @@ class Capture:
                 return
         self._lose(CaptureState.QUEUE_FULL, 1)
 
-    def lose(self, state: CaptureState) -> None:
+    def lose(self, state: CaptureState, why: str) -> None:
         """Count an answer that cannot be kept."""
-        self._lose(state, 1)
+        self._lose(state, 1, why)
 
     def _write_on(self) -> None:
         self._opened()
@@ -182,8 +182,8 @@ class Capture:
         for record in found.records:
             try:
                 rows.append(msgspec.msgpack.decode(record, type=CapturedCall))
-            except msgspec.MsgspecError:  # of another release
-                self._lose(CaptureState.REFUSED, 1)
+            except msgspec.MsgspecError as error:
+                self._lose(CaptureState.REFUSED, 1, f"of another release: {error}")
         began = datetime.now(UTC)
         with session(self._settings, patience=0, silence=_SILENCE_SECONDS) as connection:
             inserted = calls.insert(connection, rows, self._settings.calls_kept_hours)

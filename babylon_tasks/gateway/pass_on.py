@@ -104,7 +104,7 @@ class PassOn(Struct, frozen=True):
 
     def _keep(self, exchange: Exchange, route: ToUpstream, content: bytes, seconds: float) -> None:
         if len(content) > _KEPT_BYTES:
-            self.capture.lose(CaptureState.TOO_LARGE)
+            self.capture.lose(CaptureState.TOO_LARGE, f"an answer of {route.server}/{route.model}")
             return
         self.capture.put(
             PassedOn(

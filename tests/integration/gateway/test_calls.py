@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from captured_calls import captured_call
+from structlog.testing import capture_logs
 
 from babylon_tasks.db import calls, clock
 from babylon_tasks.db.session import Connection
@@ -47,8 +48,14 @@ def test_what_postgres_never_takes_keeps_nothing_else_waiting(connection: Connec
         captured_call(asked_at=datetime(9999, 1, 1, tzinfo=UTC)),
     ]
     mixed = [one for pair in zip(good, bad, strict=True) for one in pair]
-    assert calls.insert(connection, mixed, KEPT) == (len(good), len(bad))
+    with capture_logs() as logged:
+        assert calls.insert(connection, mixed, KEPT) == (len(good), len(bad))
     assert sorted(stored(connection)) == sorted(one.capture_id for one in good)
+    [why] = [one["why"] for one in logged if one["event"] == "calls.refused"]
+    assert sorted(why.values()) == [1, 1, 3]
+    assert "integer out of range" in why
+    assert any("NUL" in one for one in why)
+    assert any("by a wrong clock: one was asked at" in one for one in why)
 
 
 @pytest.mark.contract("today")  # rows are pruned beside Babylon's
