@@ -8,6 +8,7 @@ from babylon_tasks.db import circuits
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import DatabaseError
 from babylon_tasks.faults import Fault
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.settings import Settings
 
 # Ordinary: another worker continues.
@@ -29,9 +30,13 @@ def why_paused(connection: Connection, name: str, settings: Settings) -> str | N
 
 
 def count_fault(settings: Settings, name: str, fault: Fault, reason: str) -> None:
-    """Count a fault that is no window's own; where Postgres takes no writes it is only logged."""
+    """Count a fault that is no window's own; where Postgres takes no writes it is only logged.
+
+    A secret in the reason is masked: it is stored, and shown by ``status``.
+    """
     if fault in _NO_SIGN:
         return
+    reason = Mask(settings).text(reason)
     try:
         with session(settings) as connection:
             just_opened = circuits.count_fault(connection, name, fault, reason, settings)

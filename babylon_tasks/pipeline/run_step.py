@@ -22,6 +22,7 @@ from babylon_tasks.db.steps import Step
 from babylon_tasks.errors import DatabaseError, StaleLease, TrainerDied, TrainingError
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.faults import Fault, fault_of
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.pipeline.patient_write import write_patiently
 from babylon_tasks.pipeline.step_request import progress_state, request_of
 from babylon_tasks.pipeline.step_values import step_values
@@ -238,7 +239,7 @@ class StepRunner:
 
     def _interrupted(self, step: Step, why: str, *, patient: bool) -> None:
         """Record that the run counts as no attempt; ``patient``: wait for Postgres."""
-        error = why[: steps.ERROR_LENGTH]
+        error = Mask(self.settings).text(why)[: steps.ERROR_LENGTH]  # it is stored, and shown
 
         def note(connection: Connection) -> None:
             steps.advance(

@@ -7,6 +7,7 @@ from pathlib import Path
 from babylon_tasks import errors
 from babylon_tasks.errors import TrainerDied, TrainingError
 from babylon_tasks.faults import Fault, fault_of, fault_of_exit
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.child import last_lines
@@ -48,6 +49,7 @@ def ended(
 
 
 def _with_room(settings: Settings, message: str, fault: Fault | None) -> str:
+    message = Mask(settings).text(message)  # of a library, a server or a log: it is stored
     if fault is not Fault.DISK_FULL:
         return message
     return f"{message}; {room(settings.data_dir, settings.lineage)}"
