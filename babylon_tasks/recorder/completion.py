@@ -49,7 +49,7 @@ def read_completion(completion: Any, index: int = 0) -> Completion:
     )
     return Completion(
         model=str(_get(completion, "model") or ""),
-        response=_get(message, "content") or "",
+        response=_text(_get(message, "content")),
         reasoning=_get(message, "reasoning_content") or _get(message, "reasoning"),
         logprobs=tokens.logprobs,
         tokens=tokens.texts,

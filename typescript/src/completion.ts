@@ -54,7 +54,7 @@ export function readCompletion(completion: unknown, index = 0): Completion {
   const promptTokenIds = list(prompt).map((id) => number(id, "a token id"));
   return {
     model: text(get(completion, "model")) ?? "",
-    response: text(get(message, "content")) ?? "",
+    response: textOf(get(message, "content")),
     reasoning: text(get(message, "reasoning_content")) || text(get(message, "reasoning")),
     tokens: readTokens(choice, engine),
     finishReason: text(get(choice, "finish_reason")),
@@ -114,14 +114,9 @@ function readTokens(choice: unknown, engine: unknown): SampledTokens {
 /** Read messages as role and text; text parts are joined, `carried` reports the others. */
 export function readMessages(messages: readonly unknown[]): ReadMessage[] {
   return messages.map((message) => {
-    const content = get(message, "content");
     const read: ReadMessage = {
       role: String(get(message, "role")),
-      content:
-        text(content) ??
-        list(content)
-          .map((part) => textOfPart(part) ?? "")
-          .join(""),
+      content: textOf(get(message, "content")),
     };
     const calls = list(get(message, "tool_calls"));
     if (calls.length > 0) {
@@ -152,6 +147,12 @@ export function carried(messages: readonly unknown[]): "tools" | "images" | unde
     kind = others.length > 0 ? "images" : kind;
   }
   return kind;
+}
+
+/** A text, or the parts of one that are text, joined. */
+function textOf(content: unknown): string {
+  const parts = list(content).map((part) => textOfPart(part) ?? "");
+  return text(content) ?? parts.join("");
 }
 
 /** The text of a part that is nothing else. */

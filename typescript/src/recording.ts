@@ -31,8 +31,8 @@ export interface Facts {
 
 export interface Ending {
   readonly elapsedMs: number;
-  readonly finalBalance: number | undefined;
-  readonly finalPnl: number | undefined;
+  readonly finalBalance: number | null | undefined;
+  readonly finalPnl: number | null | undefined;
   readonly status: string | undefined;
 }
 
@@ -114,8 +114,8 @@ export interface Result {
 }
 
 export interface Finish {
-  readonly finalBalance?: number | undefined;
-  readonly finalPnl?: number | undefined;
+  readonly finalBalance?: number | null | undefined;
+  readonly finalPnl?: number | null | undefined;
   readonly status?: string | undefined;
   readonly now?: Date | undefined;
 }

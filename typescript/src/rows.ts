@@ -100,8 +100,8 @@ function callRow(
 }
 
 // JSON has no NaN; Postgres reads one, and Infinity, from text.
-function float(value: number | undefined): number | string | undefined {
-  return value === undefined || Number.isFinite(value) ? value : String(value);
+function float(value: number | null | undefined): number | string | null | undefined {
+  return value == null || Number.isFinite(value) ? value : String(value);
 }
 
 /** Babylon's columns have no time zone and mean UTC. */

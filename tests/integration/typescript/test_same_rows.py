@@ -142,6 +142,13 @@ A_CALL: dict[str, tuple[Any, dict[str, Any]]] = {
         {**completion(), "choices": [completion()["choices"][0]] * 2},
         {"choice": 1},
     ),
+    "an answer in parts": (
+        completion(
+            message={"content": [{"type": "thinking"}, {"type": "text", "text": "YES"}]}
+        ),
+        {},
+    ),
+    "nulls": (completion(), {"topP": None, "tools": None, "response": None, "latencyMs": None}),
     "shaped by all that may": (completion(), {"parameters": ODD}),
     **{
         f"neutral, {place + 1} of each": (
@@ -178,6 +185,14 @@ def _calls() -> list[dict[str, Any]]:
     ]
 
 
+# What JavaScript says of what is not known.
+NULLS = {
+    "agent": "agent-25",
+    "start": {"now": NOW, "archetype": None, "batchId": None, "scenarioId": None},
+    "steps": [{"world": {"now": NOW, "balance": None, "pnl": None}, "calls": _calls()[:1],
+               "actions": [acted("TRADE", error=None, result=None)]}],
+    "finish": {"finalBalance": None, "finalPnl": None, "status": None, "now": LATER},
+}  # fmt: skip
 WORDS = [*sorted(vocabulary._KNOWN - {""}), "Buy_Shares ", "REPOST", "buyback", "ACTION_OF_NOBODY"]
 TRAJECTORIES = [
     *(played(f"agent-{n}", {"calls": [call]}) for n, call in enumerate(_calls())),
@@ -202,6 +217,7 @@ TRAJECTORIES = [
         isEvaluation=True, metadata={"more": [1, "é"]},
     ),
     played("agent-24"),
+    NULLS,
 ]  # fmt: skip
 MOMENTS = ["2026-01-31T09:59:59.999Z", "2026-01-31T00:00:00Z", "0099-12-31T23:00:00Z"]
 WINDOWS = [
