@@ -7,9 +7,9 @@ SELECT window_id AS window, state, reason, agents, trajectories, scored, reward_
             WHEN waits_until > now() THEN 'outcomes'
             WHEN rescore IS NOT NULL OR reason IS NOT NULL THEN 'new_rewards'
             WHEN tripped THEN 'tripwire' END AS idle,
-       coalesce(trained_at, CASE WHEN state IN ('held_out', 'skipped') THEN scored_at
-                                 WHEN state IN ('failed', 'trained') OR left_over > 0
-                                 THEN updated_at END) AS done_at
+       coalesce(trained_at, CASE WHEN state = 'held_out' THEN scored_at
+                                 WHEN state IN ('skipped', 'failed', 'trained') OR left_over > 0
+                                 THEN coalesce(settled_at, updated_at) END) AS done_at
 FROM {{windows.seen}}
 WHERE %(since)s::timestamptz IS NULL OR starts_at >= %(since)s
 ORDER BY starts_at DESC

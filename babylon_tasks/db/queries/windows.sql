@@ -19,7 +19,8 @@ coalesce(next_attempt_at <= now(), true) AND coalesce(waits_until <= now(), true
         CASE WHEN w.state IN ('scored', 'training')
              THEN {{lineage_windows.next_attempt_at}} ELSE w.next_attempt_at END AS next_attempt_at,
         w.enqueued_at, w.opened_at, w.sealed_at, w.scored_at,
-        coalesce(mine.trained_at, w.trained_at) AS trained_at, w.updated_at, w.waits_until,
+        coalesce(mine.trained_at, w.trained_at) AS trained_at, w.updated_at,
+        mine.updated_at AS settled_at, w.waits_until,
         w.rescore, w.changes, {{lineage_windows.left_over}} AS left_over, w.profit_mean,
         w.right_share, {{tripwires.tripped}} AS tripped
  FROM training.windows w
