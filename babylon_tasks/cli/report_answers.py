@@ -24,10 +24,12 @@ class Most(Struct, frozen=True):
 _BESIDE = Most(calls=2, characters=1_200)
 
 
-def answers(found: Extremes, links: Links) -> list[str]:
-    """Write the best beside the worst, in pairs."""
+def answers(
+    found: Extremes, links: Links, none: str = "None of the newest windows has rewards."
+) -> list[str]:
+    """Write the best beside the worst, in pairs; ``none``: what to say where there is neither."""
     if not (found.best or found.worst):
-        return ["<p>None of the newest windows has rewards.</p>"]
+        return [f"<p>{text(none)}</p>"]
     pairs = enumerate(zip_longest(found.best, found.worst), 1)
     return [
         f'<div class="pair">{_placed("Best", number, best, links)}'

@@ -15,6 +15,11 @@ from babylon_tasks.db.reports import RejectionCount, WindowHistory
 from babylon_tasks.run_records import Extremes, RunGroup
 from babylon_tasks.states import WindowState
 
+_NO_REWARDS = (
+    "There are no rewards of this hour: it is not scored, nothing of it could be rewarded, or its "
+    "rows are pruned; what happened to it is below."
+)
+
 
 def hour_page(found: WindowHistory, comparable: Sequence[RunGroup], extremes: Extremes) -> str:
     """Write it; ``comparable``: its trajectories by what they were asked."""
@@ -25,7 +30,7 @@ def hour_page(found: WindowHistory, comparable: Sequence[RunGroup], extremes: Ex
         *lines(state_lines(found)),
         *lines([] if why is None else [why]),
         *lines(outcome_lines(found)),
-        *section("The best and the worst answers", answers(extremes, SITE)),
+        *section("The best and the worst answers", answers(extremes, SITE, _NO_REWARDS)),
         *section("Who was compared with whom", groups(comparable)),
         *section("Not used", _rejected(found.rejections)),
         *section("What happened, in order", lines(event_paragraphs(found.events))),

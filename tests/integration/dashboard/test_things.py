@@ -80,6 +80,17 @@ def test_nothing_says_that_a_step_may_take_what_waits(
     assert {one.idle for one in windows if one.state == "scored"} == {idle}
 
 
+def test_an_hour_without_rewards_says_so_of_itself(
+    site: httpx.Client, connection: Connection
+) -> None:
+    connection.execute("DELETE FROM training.scores")
+
+    found = seen(site, f"/windows/{hour(1)}").words
+
+    assert "There are no rewards of this hour" in found
+    assert "None of the newest windows" not in found
+
+
 def test_a_step_says_what_it_took_and_how_it_went(site: httpx.Client) -> None:
     page = seen(site, "/steps/1")
 
