@@ -95,10 +95,6 @@ class LearningSettings(EnvironmentSettings):
     """The longest call, prompt and answer together, in tokens (`cpu`); longer ones are refused as
     `too_long`. Without it: what half of the free memory suffices for, at least 2048. Packed rows
     are as long as a step's longest call needs."""
-    calls_per_gradient_step: int = Field(default=1, ge=1)
-    """The fewest answers that one gradient step learns from, where a step has as many (`cpu`):
-    packed rows are put together until they have them. 1: each row has its own. Raise it where
-    answers are short and policies swing to one answer for everything: a row has few groups."""
     seed: int = 0
     """The seed of all randomness in training (`cpu`); it is part of a step's manifest."""
 

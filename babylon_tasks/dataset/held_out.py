@@ -63,7 +63,7 @@ def order(
 
 
 def fill(offered: Iterable[Group], most_tokens: int, least: int) -> list[Group]:
-    """Take groups, in their order, as the tokens hold them, but ``least`` of them.
+    """Take groups, in their order, while there are tokens for them, and at least ``least``.
 
     Those in which members acted differently come first: of the others the rewards say what it costs
     to fail, and nothing of what nobody did. Reads no more than twice the tokens for them.

@@ -37,7 +37,6 @@ class TrainingConfig(Struct, frozen=True, omit_defaults=True):
     scale_rewards: bool = True
     max_importance_ratio: float | None = None
     advantage_balance: float = 0.0
-    calls_per_gradient_step: int = 1
 
 
 class TrajectoryEntry(Struct, frozen=True):

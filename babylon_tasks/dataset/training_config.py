@@ -23,5 +23,4 @@ def training_config(
         scale_rewards=values.scale_rewards,
         max_importance_ratio=values.max_importance_ratio,
         advantage_balance=settings.advantage_balance,
-        calls_per_gradient_step=settings.calls_per_gradient_step,
     )

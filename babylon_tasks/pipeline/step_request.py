@@ -29,7 +29,6 @@ def request_of(step: Step, groups: Path) -> TrainRequest:
         scale_rewards=config.scale_rewards,
         max_importance_ratio=config.max_importance_ratio,
         advantage_balance=config.advantage_balance,
-        calls_per_gradient_step=config.calls_per_gradient_step,
         supervised=manifest.supervised,
     )
 

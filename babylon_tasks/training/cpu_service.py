@@ -33,7 +33,7 @@ from babylon_tasks.training.divergence import refuse_divergence
 from babylon_tasks.training.importance_ratios import StepRatios
 from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
-from babylon_tasks.training.packed_rows import gradient_batches, trained_calls
+from babylon_tasks.training.packed_rows import gradient_batches
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
 from babylon_tasks.training.smollm import base_model_path
 from babylon_tasks.training.supervised_batches import AnswerBatch
@@ -60,7 +60,6 @@ class CPUService:
             remove(stale)
         self.policy = Policy(base_model_path(base_model), self.checkpoints, device)
         self.seed = 0  # of the next step
-        self.calls_per_gradient_step = 1  # at least, likewise
         # A copy of its own: tokenizers are not thread-safe, and the endpoint uses the other one.
         self.tokenizer = noting_prompts(copy.deepcopy(self.policy.tokenizer))
         self.parent_step: int | None = None  # whose weights the next step starts from
@@ -119,14 +118,10 @@ class CPUService:
         verbose: bool = False,  # noqa: ARG002  # ART's interface
     ) -> AsyncIterator[dict[str, float]]:
         """Take a gradient step per packed row, or several together where they are less than half
-        full or have too few calls, then write the next checkpoint in one rename.
+        full, then write the next checkpoint in one rename.
         """
         packed = packed_tensors_from_dir(**disk_packed_tensors)
-        batches = gradient_batches(
-            packed["assistant_mask"].sum(-1).tolist(),
-            trained_calls(packed),
-            least_calls=self.calls_per_gradient_step,
-        )
+        batches = gradient_batches(packed["assistant_mask"].sum(-1).tolist())
         base_step = newest_step(self.checkpoints)
         parent = base_step if self.parent_step is None else self.parent_step
         await asyncio.to_thread(self._load, parent)

@@ -125,7 +125,6 @@ class CpuTraining(DiskBackend):
 
         service = await self.art._get_service(self.model)
         service.seed = request.seed
-        service.calls_per_gradient_step = request.calls_per_gradient_step
         service.ratios = StepRatios(request.max_mismatch_kl)
         return await super().train(request, groups, on_progress)
 

@@ -48,35 +48,23 @@ def require_as_sampled(packed: Mapping[str, Any], groups: Iterable[Any]) -> None
         )
 
 
-def trained_calls(packed: Mapping[str, Any]) -> list[int]:
-    """Count, per row, the answers that are trained on: the branches with trained tokens."""
-    rows = zip(packed["group_ids"], packed["assistant_mask"], strict=True)
-    return [len(branches[trained.bool()].unique()) for branches, trained in rows]
-
-
-def gradient_batches(
-    tokens: Sequence[int], calls: Sequence[int] | None = None, *, least_calls: int = 1
-) -> list[list[int]]:
-    """Choose the rows of each gradient step, by the trained tokens and calls that each row has.
+def gradient_batches(tokens: Sequence[int]) -> list[list[int]]:
+    """Choose the rows of each gradient step, by the number of trained tokens that each row has.
 
     ART fills one row after the other, so the last may have a single group. AdamW moves the weights
     as far for that as for a full one: it joins another row, and no step has fewer than half as many
-    tokens as the fullest row, nor than ``least_calls`` calls where there are as many.
+    tokens as the fullest row.
     """
-    least = (max(tokens, default=0) / 2, least_calls)
+    least = max(tokens, default=0) / 2
     batches: list[list[int]] = []
     size = least
-    for row, (count, called) in enumerate(zip(tokens, calls or [1] * len(tokens), strict=True)):
-        if _suffices(size, least):
+    for row, count in enumerate(tokens):
+        if size >= least:
             batches.append([])
-            size = (0.0, 0)
+            size = 0
         batches[-1].append(row)
-        size = (size[0] + count, size[1] + called)
-    if len(batches) > 1 and not _suffices(size, least):
+        size += count
+    if len(batches) > 1 and size < least:
         last = batches.pop()
         batches[-1] += last
     return batches
-
-
-def _suffices(size: tuple[float, int], least: tuple[float, int]) -> bool:
-    return all(have >= wanted for have, wanted in zip(size, least, strict=True))

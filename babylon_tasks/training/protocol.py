@@ -46,7 +46,6 @@ class TrainRequest(Struct, frozen=True, tag=True):
     scale_rewards: bool = True
     max_importance_ratio: float | None = None
     advantage_balance: float = 0.0
-    calls_per_gradient_step: int = 1
     max_mismatch_kl: float | None = None
     supervised: SupervisedConfig | None = None
 

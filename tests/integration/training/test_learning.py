@@ -114,15 +114,6 @@ def test_with_a_balance_answers_below_their_groups_mean_are_pushed_away_less(
     assert of_the_worse(even.step) < of_the_worse(balanced.step) - 0.1
 
 
-def test_a_gradient_step_learns_from_as_many_calls_as_are_asked_for(train: TrainRequest) -> None:
-    apart, together = train(many(6)), train(many(6), calls_per_gradient_step=24)
-
-    assert apart.gradient_steps is not None
-    assert apart.gradient_steps > 1
-    assert together.gradient_steps == 1
-    assert together.trainable_tokens == apart.trainable_tokens
-
-
 def test_the_same_step_again_gives_the_same_weights(trainer: Trainer, train: TrainRequest) -> None:
     first = train(many(4))
     trainer.discard(first.step)

@@ -126,7 +126,6 @@ def test_what_a_configuration_lacks_was_done_as_before_and_changes_no_bytes() ->
         "scale_rewards": False,
         "max_importance_ratio": 2.0,
         "advantage_balance": 0.5,
-        "calls_per_gradient_step": 64,
     }
     config = json.loads(manifests.canonical(made(group(), **later)))["config"]
     assert config == before | later
