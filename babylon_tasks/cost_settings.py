@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from babylon_tasks.cost.records import Prices
 from babylon_tasks.read_settings import EnvironmentSettings
 
-_Price = Field(default=None, ge=0, allow_inf_nan=False)
+_Price = Field(default=None, ge=0)
 
 
 class CostSettings(EnvironmentSettings):
@@ -31,7 +31,7 @@ class CostSettings(EnvironmentSettings):
     ruler_completion_price: float | None = _Price
     """What a million tokens of answers cost at the judge."""
 
-    budget: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    budget: float | None = Field(default=None, gt=0)
     """The most that learning (training, judge, screens) of a lineage may cost in
     `BABYLON_BUDGET_HOURS`, in US dollars. Once it is spent no step is planned until less is; what
     has begun is ended, scoring and serving go on. It needs a price of training. Without it: no

@@ -63,6 +63,7 @@ class EnvironmentSettings(BaseSettings):
         frozen=True,
         populate_by_name=True,
         hide_input_in_errors=True,  # the input contains secrets
+        allow_inf_nan=False,  # JSON has no such number, and no timeout takes it
     )
 
     @classmethod

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from babylon_tasks.errors import SettingsError
+from babylon_tasks.read_settings import read
 from babylon_tasks.settings import Settings, checked, load_settings
 
 DATABASE = "postgresql://babylon:planted-secret@127.0.0.1:5432/babylon"
@@ -204,3 +205,15 @@ def test_a_name_that_becomes_a_path_is_a_plain_name(
 def test_a_plain_name_is_accepted(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("BABYLON_LINEAGE", value)
     assert load_settings().lineage == value
+
+
+def test_no_number_is_infinite() -> None:
+    """JSON has no such number: a comparison that began with one could not be read again."""
+    numbers = [
+        name
+        for name, about in Settings.model_fields.items()
+        if about.annotation in (float, float | None)
+    ]
+    with pytest.raises(SettingsError) as refused:
+        read(Settings, **dict.fromkeys(numbers, "inf"))
+    assert [name for name in numbers if f"BABYLON_{name.upper()} " not in str(refused.value)] == []
