@@ -76,7 +76,8 @@ WITH compared AS MATERIALIZED (
     FROM compared
     JOIN training.rejections r USING (window_id, reward_version)
     JOIN trajectories t ON t."trajectoryId" = r.trajectory_id
-    WHERE r.stage IN ('decode', 'score')
+    WHERE r.stage IN ('decode', 'score')  -- a flag says nothing of the answers
+      AND r.reason NOT IN ('evaluation_row', 'not_training_data', 'already_used')
     GROUP BY t."agentId"
 ), before AS MATERIALIZED (
     WITH w AS (SELECT window_id, reward_version FROM training.windows
@@ -104,7 +105,8 @@ WITH compared AS MATERIALIZED (
     EXCEPT SELECT agent_id FROM called
 )
 SELECT agent_id AS agent, scored.archetype, scored.reward, past.past,
-       scored.rows::float8 / nullif(coalesce(scored.rows, 0) + coalesce(rejected.rows, 0), 0) AS valid,
+       coalesce(scored.rows, 0)::float8
+           / nullif(coalesce(scored.rows, 0) + coalesce(rejected.rows, 0), 0) AS valid,
        coalesce(calls, 0) AS calls, coalesce(by_serving, 0) AS by_serving,
        coalesce(by_control, 0) AS by_control, coalesce(by_examinee, 0) AS by_examinee
 FROM scored FULL JOIN rejected USING (agent_id) FULL JOIN called USING (agent_id)
