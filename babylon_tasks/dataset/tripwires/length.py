@@ -23,8 +23,10 @@ class Length:
 
     def add(self, group: WatchedGroup) -> None:
         """Take a group into account."""
+        members = [one.member for one in group.members]
+        of = _tokens if all(map(_tokens, members)) else _characters
         self._correlation.add(
-            [length(one.member) for one in group.members],
+            [of(one) for one in members],  # not some in tokens, and some in characters
             [one.member.reward for one in group.members],
             [one.facts.agent for one in group.members],
         )
@@ -55,6 +57,17 @@ class Length:
 
 def length(member: Member) -> int:
     """Count the tokens of a member's answers, or their characters where tokens are not known."""
-    if all(call.token_ids is not None for call in member.calls):
-        return sum(len(call.token_ids or ()) for call in member.calls)
+    return _tokens(member) or _characters(member)
+
+
+def _tokens(member: Member) -> int:
+    """Count tokens, however they are recorded; 0 where those of a call are not known."""
+    counts = [
+        len(call.token_ids or call.logprobs or call.tokens or call.token_bytes or ())
+        for call in member.calls
+    ]
+    return sum(counts) if all(counts) else 0
+
+
+def _characters(member: Member) -> int:
     return sum(len(call.response) for call in member.calls)

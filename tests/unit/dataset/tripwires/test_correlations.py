@@ -93,3 +93,21 @@ def test_groups_of_one_value_say_nothing_and_equal_values_share_a_rank() -> None
 def test_length_is_in_characters_where_tokens_are_not_known() -> None:
     call = LlmCall("m", (("user", "?"),), "abcde", 1.0)
     assert length(Member("t", 0.5, (call, call))) == 10
+
+
+@pytest.mark.parametrize("kind", ["token_ids", "logprobs"])
+def test_who_lacks_one_record_of_tokens_is_not_taken_for_longer(kind: str) -> None:
+    """Those of every second agent are known otherwise, or not at all; a token has 10 characters."""
+    window = long_window(1, 0)
+    lacks = {"token_ids": None} if kind == "token_ids" else {"token_ids": None, "logprobs": None}
+    groups = []
+    for group in window.groups:
+        made = []
+        for place, one in enumerate(group.members):
+            (call,) = one.calls
+            call = structs.replace(call, response="0123456789" * len(call.logprobs or ()))
+            half = structs.replace(call, **lacks) if place % 2 else call
+            made.append(structs.replace(one, reward=0.4 + place % 2 / 5, calls=(half,)))
+        groups.append(structs.replace(group, members=tuple(made)))
+
+    assert trips(Honest(groups, window.facts), Tripwire.LENGTH) == []
