@@ -158,6 +158,7 @@ class JudgeSession:
         if not distinct:
             return {}
         asks = sorted(distinct, key=lambda question: question.identities)
+        self.judge_report.questions = len(asks)
         answers: dict[int, GradeReply] = {}
         with Judge(self._settings, tick=tick) as judge:
             for answer in judge.answers(self._asks(asks)):
@@ -169,7 +170,6 @@ class JudgeSession:
             for number, question in enumerate(asks)
         }
         agreed = [one.agreement for one in combined.values() if isinstance(one, AgreedGrades)]
-        self.judge_report.questions = len(asks)
         self.judge_report.agreement = fmean(agreed) if agreed else None
         return combined
 

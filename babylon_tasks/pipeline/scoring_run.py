@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import msgspec
 from msgspec import Struct, structs
@@ -17,6 +17,7 @@ from babylon_tasks.db.session import Connection, session
 from babylon_tasks.db.spool import Spool
 from babylon_tasks.db.trajectories import stream_window
 from babylon_tasks.decode import content_hash, decode, decode_facts, facts_of
+from babylon_tasks.errors import DatabaseError
 from babylon_tasks.event_kinds import EventKind
 from babylon_tasks.pipeline.rewards import WindowRewards
 from babylon_tasks.pipeline.window_summary import WindowSummary
@@ -164,14 +165,15 @@ class ScoringRun:
         actor: str,
     ) -> None:
         """Compare the members of each group; write the results in the order of reading."""
-        window, window_rewards = self.claimed.window, self.window_rewards
-        rewards = window_rewards.rewards(self._keep_claim, self.on_answer)
-        if window_rewards.judge_report is not None:
-            # Recorded even if this attempt fails: the judge has been paid.
-            detail = structs.asdict(window_rewards.judge_report)
-            events.record(
-                self.connection, EventKind.JUDGED, actor=actor, window=window, detail=detail
-            )
+        window_rewards = self.window_rewards
+        try:
+            rewards = window_rewards.rewards(self._keep_claim, self.on_answer)
+        except BaseException:  # a lost claim, a stopping worker: what is answered is paid for
+            if window_rewards.judge_report is not None and window_rewards.judge_report.answers:
+                with suppress(DatabaseError):
+                    self._note_answers(actor)
+            raise
+        self._note_answers(actor)
         encode = msgspec.json.encode
         for row, one, facts in zip(read, rewards, window_rewards.evidence, strict=True):
             if one.score is None:
@@ -198,6 +200,15 @@ class ScoringRun:
                     scorer=one.scorer,
                     scorer_version=one.version,
                 )
+            )
+
+    def _note_answers(self, actor: str) -> None:
+        """Record what the judge was asked, even if this attempt fails: it has been paid."""
+        found = self.window_rewards.judge_report
+        if found is not None:
+            window, detail = self.claimed.window, structs.asdict(found)
+            events.record(
+                self.connection, EventKind.JUDGED, actor=actor, window=window, detail=detail
             )
 
     def _reject(self, rejection: Rejection, rejections: Spool[Rejection]) -> None:

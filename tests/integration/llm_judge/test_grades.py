@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pytest
 from descendants import descendants
-from factories import insert_trajectories
+from factories import WINDOW, insert_trajectories
 from judge_peer import COMPLETION_TOKENS, PROMPT_TOKENS, JudgePeer
 from judged_windows import ANSWERS, counted, judge_reports, row, run, scores, seal
 
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import NotInstalled
+from babylon_tasks.errors import NotInstalled, ScoringFailed
+from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.settings import Settings
 from babylon_tasks.training import judge
 
@@ -149,3 +150,21 @@ def test_a_judge_that_is_not_installed_is_reported_before_the_window_is_claimed(
         "sealed",
         0,
     )
+
+
+def test_what_the_judge_was_paid_is_on_record_where_scoring_breaks_off_meanwhile(
+    judged: Callable[..., Settings], connection: Connection, peer: JudgePeer
+) -> None:
+    insert_trajectories(connection, [row(answer, f"agent-{n}") for n, answer in enumerate(ANSWERS)])
+    seal(connection)
+
+    def broken(done: int, wanted: int) -> None:
+        raise RuntimeError(f"lost after {done} of {wanted}")
+
+    with pytest.raises(ScoringFailed, match="lost after 1 of 2"):
+        score_window(judged(), WINDOW, actor="test", on_answer=broken)
+
+    [judge_report] = judge_reports(connection)
+    assert (judge_report["questions"], judge_report["answers"]) == (1, 1)
+    assert judge_report["prompt_tokens"] == PROMPT_TOKENS
+    assert scores(connection) == {}
