@@ -62,6 +62,8 @@ def status(json: AsJson = False) -> None:
     else:
         for line in lines(found, figures):
             show(line)
+        if outlook.lacks is not None:
+            say(outlook.text)
         taken = report["parameters"].get("block", 1)
         if block > (settings.comparison_block or taken):
             say(

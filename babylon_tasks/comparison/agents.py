@@ -77,6 +77,7 @@ def observe(
     decided: str,
     examinee: str = "",
     discards_examinee: bool = False,
+    anchored: bool = False,
     answers: Iterable[ArmAnswers] = (),
 ) -> ComparedWindow:
     """Summarise a window by arm, as drawn, whatever answered; ``answers``: to each arm."""
@@ -99,6 +100,7 @@ def observe(
         complied=complied / len(rewarded) if rewarded else 1.0,
         drawn=DrawnAgents(*(len(drawn[arm]) for arm in Arm)),
         discards_examinee=discards_examinee,
+        anchored=anchored,
         collapsed=_why_unanswered(drawn, arms)
         or why_collapsed(
             {one.arm: one for one in answers},

@@ -107,7 +107,8 @@ def observe(
     at_floor = stage == 0
     if metric.collapse is not None and not at_floor:
         wide = left / serving.size + _WIDER**2 * hour
-        factor = fall(serving.difference, -metric.collapse, wide)
+        # What may be lower for good is no collapse.
+        factor = fall(serving.difference, -max(metric.collapse, tolerance), wide)
         harm = replace(harm, fast=restart(harm.fast, factor))
     block, rest = _fill(state.serving, serving, parameters.block)
     if block is not None:

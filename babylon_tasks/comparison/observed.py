@@ -54,6 +54,7 @@ class ComparedWindow(
     ``complied``: the share of agents whom the model of their arm answered. ``discards_examinee``:
     a rollback now would discard the examinee's branch. ``drawn`` None: all have a reward.
     ``collapsed``: why what serves is taken out of service at once; "" for nothing of the kind.
+    ``anchored``: the anchor itself serves, so that an average says nothing of another.
     """
 
     window: str
@@ -65,6 +66,7 @@ class ComparedWindow(
     drawn: DrawnAgents | None = None
     discards_examinee: bool = False
     collapsed: str = ""
+    anchored: bool = False
 
 
 def arm_result(

@@ -188,6 +188,10 @@ def _observe(
     here = state.ramp
     if here is not None and parameters.ramp is not None and seen.serving is not None:
         here = ramp.pay(here, seen.serving, window.reward, parameters.ramp)
+    if window.anchored:
+        reward = replace(reward, average=state.reward.average)
+        if guard is not None and state.guard is not None:
+            guard = replace(guard, average=state.guard.average)
     state = replace(state, reward=reward, guard=guard, trial_windows=tried, ramp=here)
     return state, seen, guarded
 
@@ -221,7 +225,7 @@ def _conclude(
         return Conclusion.PAUSE_COMPARISON, state, reason
     if here and given and ramp.rises(here, state.metrics, given, parameters.block):
         return on_ramp.rise(state, here, given)
-    if _can_prove(parameters, state, live):
+    if _can_prove(parameters, state, live, anchored=window.anchored):
         proven = _prove(parameters, state)
         if proven is not None:
             return proven
@@ -263,11 +267,14 @@ def _take_out(
     return Conclusion.ROLLBACK_AND_PAUSE, state, often
 
 
-def _can_prove(parameters: ComparisonParameters, state: ComparisonState, live: bool) -> bool:
+def _can_prove(
+    parameters: ComparisonParameters, state: ComparisonState, live: bool, *, anchored: bool
+) -> bool:
     if state.ramp is not None and state.ramp.stage is not RampStage.FULL:
         return False
     if parameters.proof is Proof.AVERAGE:
-        return state.reward.average.count * parameters.block >= parameters.min_windows
+        windows = state.reward.average.count * parameters.block
+        return windows >= parameters.min_windows and not anchored
     return live and state.trial_windows >= parameters.min_windows
 
 

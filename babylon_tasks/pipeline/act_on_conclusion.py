@@ -70,7 +70,7 @@ def lacks_anchor(connection: Connection, settings: Settings, running: Comparison
     """Check whether the control arm was ended, as by a rollback to before the anchor.
 
     Then nothing is compared. Where comparisons begin by themselves another takes its place
-    (``begin_comparison``), in the other modes it is over. In the caller's transaction, under the
+    (``begin_comparison``), elsewhere it is over. In the caller's transaction, under the
     lineage's lock.
     """
     lineage = settings.lineage
@@ -79,7 +79,7 @@ def lacks_anchor(connection: Connection, settings: Settings, running: Comparison
         return False
     row = lineages.get(connection, lineage)
     backend = backend_of(settings, "auto" if row is None else row.backend)
-    if not begins_by_itself(chosen(settings, backend)[0]):
+    if not settings.compare or not begins_by_itself(chosen(settings, backend)[0]):
         why = "the anchor's arm was ended, so nothing can be compared with it"
         end(connection, lineage, running, reason=why, actor=ACTOR)
         ended = Arms(from_window=arms.this_hour(connection), salt=uuid4().hex)

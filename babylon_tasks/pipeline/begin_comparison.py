@@ -46,10 +46,16 @@ def comparison_outlook(connection: Connection, settings: Settings) -> Comparison
     """Look at the settings, the newest comparison, and what agents asked."""
     lineage = lineages.get(connection, settings.lineage)
     newest = None if lineage is None else comparisons.newest(connection, settings.lineage)
+    nothing, begins = "none", "begins with the next upkeep"
     if newest is not None and newest.ended_at is None:
-        return ComparisonOutlook(newest, figures_of(connection, settings.lineage, newest).text)
+        figures = figures_of(connection, settings.lineage, newest)
+        if _is_there(connection, settings.lineage):
+            return ComparisonOutlook(newest, figures.text)
+        lost = f"comparison {newest.id} has lost its anchor {figures.anchor}"
+        nothing = f"{lost}, and no other takes its place"
+        begins = f"{lost}; the next upkeep begins another"
     by_hand = "`babylon-tasks compare start` begins one"
-    if newest is not None:
+    if newest is not None and newest.ended_at is not None:
         return ComparisonOutlook(
             newest,
             f"none: comparison {newest.id} was ended by {newest.ended_by} at "
@@ -59,12 +65,13 @@ def comparison_outlook(connection: Connection, settings: Settings) -> Comparison
         settings, backend_of(settings, "auto" if lineage is None else lineage.backend)
     )
     if not begins_by_itself(mode):
-        return ComparisonOutlook(None, f"none: promotion is {mode} ({why}); {by_hand}")
+        return ComparisonOutlook(newest, f"{nothing}: promotion is {mode} ({why}); {by_hand}")
     lacks = impediment(settings, comparisons.asking(connection, settings.lineage))
     if lacks is None:
-        return ComparisonOutlook(None, "begins with the next upkeep")
-    waits = f"; until then {settings.anchor_model} answers all" if _waits(settings) else ""
-    return ComparisonOutlook(None, f"none: {lacks.text}; {lacks.todo}{waits}", lacks)
+        return ComparisonOutlook(newest, begins)
+    waits = newest is None and _waits(settings)
+    until = f"; until then {settings.anchor_model} answers all" if waits else ""
+    return ComparisonOutlook(newest, f"{nothing}: {lacks.text}; {lacks.todo}{until}", lacks)
 
 
 def begin_by_itself(connection: Connection, settings: Settings) -> Comparison | None:

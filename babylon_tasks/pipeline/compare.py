@@ -16,7 +16,7 @@ from babylon_tasks.comparison import agents, rule
 from babylon_tasks.comparison.conclusion import Conclusion
 from babylon_tasks.comparison.observed import ComparedWindow
 from babylon_tasks.comparison.on_record import parameters_of, state_after
-from babylon_tasks.comparison.parameters import ComparisonParameters
+from babylon_tasks.comparison.parameters import ComparisonParameters, Proof
 from babylon_tasks.db import arms, clock, comparisons, promotions
 from babylon_tasks.db.comparisons import ComparedFigures, Comparison, NextWindow
 from babylon_tasks.db.session import Connection
@@ -148,5 +148,15 @@ def _observe(
         decided=comparisons.decided_before(connection, running.id, window_start(found.window)),
         examinee="" if tried is None else policy_name(lineage, tried),
         discards_examinee=tried is not None and tried != drawn.control_step,
+        anchored=parameters.proof is Proof.AVERAGE
+        and _anchor_serves(connection, lineage, drawn, found.window),
         answers=comparisons.answers(connection, lineage, found.window),
     )
+
+
+def _anchor_serves(connection: Connection, lineage: str, drawn: Arms, window: str) -> bool:
+    """Check whether the anchor serves now, or did when the window began."""
+    served = promotions.served(connection, lineage)
+    began = window_start(window)
+    then = [one.step for one in served if one.since is None or one.since <= began]
+    return drawn.control_step in (then[-1], served[-1].step)

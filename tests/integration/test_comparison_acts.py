@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from peer import PeerTrainer
 from scored_windows import column, hour
 
-from babylon_tasks.comparison.parameters import Proof
+from babylon_tasks.comparison.parameters import MetricParameters, Proof
 from babylon_tasks.db import comparisons, pauses, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.pipeline.train import train_window
@@ -194,6 +194,23 @@ def test_of_an_average_what_serves_is_proven(connection: Connection, settings: S
     until(connection, settings, "proven_gain", most=20, serving=0.8)
 
     assert newest(connection) == (0.2, 2, 0.0, None)
+
+
+def test_of_an_average_no_anchor_is_proven_against_itself(
+    connection: Connection, settings: Settings
+) -> None:
+    """Each such proof would be one of the few that follow each other without a gain."""
+    lineage(connection)
+    wide = MetricParameters(margin=0.2)
+    begun(
+        connection,
+        anchor=2,
+        parameters=replace(UNGUARDED, proof=Proof.AVERAGE, alpha=0.5, reward=wide),
+    )
+
+    found = [taken(connection, settings, number) for number in range(12)]
+
+    assert {one.conclusion for one in found if one is not None} == {"keep"}
 
 
 def test_an_examinee_that_is_worse_gives_its_arm_to_what_serves(

@@ -184,6 +184,45 @@ def test_one_that_has_lost_its_anchor_gives_way_to_another(
     assert why == ["the anchor's branch is dead, so its arm was ended"]
 
 
+def test_one_that_has_lost_its_anchor_is_over_where_none_begins_by_itself(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    lineage(connection)
+    compared_hour(connection, 0)
+    assert begin_by_itself(connection, screened(make_settings)) is not None
+    arms.end_those_of(connection, "babylon", {2})
+    settings = screened(make_settings, compare=False)
+    outlook = comparison_outlook(connection, settings).text
+    assert "has lost its anchor" in outlook
+    assert "BABYLON_COMPARE=false" in outlook
+
+    reconcile(settings, actor="test")
+
+    assert comparisons.running(connection, "babylon") is None
+    why = column(connection, "SELECT reason FROM training.ended_comparisons")
+    assert why == ["the anchor's arm was ended, so nothing can be compared with it"]
+
+
+def test_where_no_other_can_take_its_place_it_is_said_why(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    lineage(connection)
+    compared_hour(connection, 0)
+    settings = screened(make_settings)
+    begin_by_itself(connection, settings)
+    arms.end_those_of(connection, "babylon", {2})
+    assert "the next upkeep begins another" in comparison_outlook(connection, settings).text
+    connection.execute("DELETE FROM training.calls")
+
+    reconcile(settings, actor="test")
+
+    found = comparison_outlook(connection, settings)
+    assert found.lacks is not None
+    assert found.lacks.lack == "no_calls"
+    assert "has lost its anchor babylon@2" in found.text
+    assert found.lacks.todo in found.text
+
+
 def test_callers_at_once_begin_one(connection: Connection, make_settings: MakeSettings) -> None:
     lineage(connection)
     compared_hour(connection, 0)

@@ -303,3 +303,24 @@ def test_parameters_that_contradict_themselves_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         ComparisonParameters(**fields)
+
+
+def test_what_is_worse_by_less_than_the_tolerance_is_never_rolled_back() -> None:
+    """Though the tolerance be wider than what the fast detector would call a collapse."""
+    parameters = ComparisonParameters(reward=MetricParameters(tolerance=0.1))
+    found = run([seen(number, 0.42, None) for number in range(1, 200)], parameters)
+    assert concluded(found) == []
+    assert found[-1].evidence.harm < P.run_length / 100
+
+
+def test_an_anchor_that_serves_proves_nothing_of_itself() -> None:
+    parameters = ComparisonParameters(proof=Proof.AVERAGE, examinee_share=0.0)
+    itself = run([seen(number, 0.5, None, anchored=True) for number in range(1, 100)], parameters)
+    assert concluded(itself) == []
+    assert itself[-1].state.reward.average.count == 0
+
+    another = run(
+        [seen(number, 0.55, None) for number in range(100, 120)], parameters, itself[-1].state
+    )
+    assert concluded(another)[0] in PROVEN
+    assert another[parameters.min_windows - 2].conclusion is Conclusion.KEEP
