@@ -68,7 +68,8 @@ def samples(connection: Connection, settings: Settings) -> Iterator[Sample]:
     yield Sample("babylon_comparison_running", found is not None, of_it)
     if found is not None:
         yield from _of(found, of_it)
-        return
+        if found.arms:
+            return
     lacks = comparison_outlook(connection, settings).lacks
     if lacks is not None:
         yield Sample("babylon_comparison_impediment", 1, of_it | {"lack": lacks.lack.value})

@@ -17,6 +17,7 @@ from babylon_tasks.pipeline import start_comparison
 from babylon_tasks.pipeline.begin_comparison import begin_by_itself, comparison_outlook
 from babylon_tasks.pipeline.reconcile import reconcile
 from babylon_tasks.settings import Settings
+from babylon_tasks.tasks.comparison_metrics import samples
 
 pytestmark = pytest.mark.contract("today")
 MakeSettings = Callable[..., Settings]
@@ -221,6 +222,8 @@ def test_where_no_other_can_take_its_place_it_is_said_why(
     assert found.lacks.lack == "no_calls"
     assert "has lost its anchor babylon@2" in found.text
     assert found.lacks.todo in found.text
+    lacks = [one.labels for one in samples(connection, settings) if "impediment" in one.family]
+    assert lacks == [{"lineage": "babylon", "lack": "no_calls"}]
 
 
 def test_callers_at_once_begin_one(connection: Connection, make_settings: MakeSettings) -> None:

@@ -162,7 +162,7 @@ def test_what_the_judge_was_paid_is_on_record_where_scoring_breaks_off_meanwhile
         raise RuntimeError(f"lost after {done} of {wanted}")
 
     with pytest.raises(ScoringFailed, match="lost after 1 of 2"):
-        score_window(judged(), WINDOW, actor="test", on_answer=broken)
+        score_window(judged(ruler_timeout_seconds=60), WINDOW, actor="test", on_answer=broken)
 
     [judge_report] = judge_reports(connection)
     assert (judge_report["questions"], judge_report["answers"]) == (1, 1)
