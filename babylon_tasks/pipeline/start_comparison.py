@@ -6,12 +6,14 @@ from uuid import uuid4
 
 from babylon_tasks.arms import Arms
 from babylon_tasks.comparison import rule
+from babylon_tasks.comparison.next_arms import has_trials
 from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.db import arms, clock, comparisons, events, lineages, promotions
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.event_kinds import EventKind
+from babylon_tasks.gateway_settings import server_of
 from babylon_tasks.policy_names import policy_name
 from babylon_tasks.registry.comparison_terms import terms, too_few
 from babylon_tasks.settings import Settings
@@ -31,9 +33,9 @@ def start(
 ) -> Comparison:
     """Begin a comparison with the next hour, and its arms; raises IllegalTransition.
 
-    Another server's model is the anchor of a ramp, and nothing is on trial before its end. The
-    shares are chosen by the number of agents, without those that ask only other lineages. Raises
-    CheckpointNotFound for a step that cannot be an arm's.
+    Another server's model, one that is listed, is the anchor of a ramp, and nothing is on trial
+    before its end. The shares are chosen by the number of agents, without those that ask only
+    other lineages. Raises CheckpointNotFound for a step that cannot be an arm's.
     """
     lineage = settings.lineage
     with connection.transaction():
@@ -43,6 +45,12 @@ def start(
             raise IllegalTransition(
                 f"comparison {now.id} of lineage {lineage} runs, from {now.began_window} on; "
                 "`babylon-tasks compare stop --reason TEXT` ends it"
+            )
+        if anchor_model is not None and server_of(settings.gateway_upstreams, anchor_model) is None:
+            raise IllegalTransition(
+                f"no server of BABYLON_GATEWAY_UPSTREAMS lists {anchor_model}, so nobody would "
+                "answer its agents, and no comparison was begun; correct the name, or give this "
+                "command the servers that the gateway has"
             )
         for step in (anchor_step, examinee_step):
             if step is not None and not promotions.is_committed(connection, lineage, step):
@@ -58,20 +66,37 @@ def start(
                 "was begun; run more agents, or promote by screens "
                 "(BABYLON_PROMOTION_MODE=screened)"
             )
+        parameters = terms(
+            settings,
+            agents,
+            comparisons.trials(connection, lineage),
+            external=anchor_model is not None,
+        )
+        _require_trial(parameters, anchor_step, examinee_step)
         return begin(
             connection,
             lineage,
-            terms(
-                settings,
-                agents,
-                comparisons.trials(connection, lineage),
-                external=anchor_model is not None,
-            ),
+            parameters,
             anchor_step=anchor_step,
             anchor_model=anchor_model,
             examinee_step=examinee_step,
             actor=actor,
         )
+
+
+def _require_trial(
+    parameters: ComparisonParameters, anchor_step: int | None, examinee_step: int | None
+) -> None:
+    """Raise IllegalTransition where an examinee is named that cannot be tried."""
+    if examinee_step is None:
+        return
+    if not has_trials(parameters, rule.begin(parameters)):
+        why = "on a ramp, or by an average, nothing is on trial when a comparison begins"
+    elif examinee_step == anchor_step:
+        why = "the anchor cannot be tried against itself"
+    else:
+        return
+    raise IllegalTransition(f"{why}, so none was begun; begin it without --examinee")
 
 
 def begin(

@@ -12,7 +12,9 @@ from scored_windows import column, hour
 
 from babylon_tasks.comparison.parameters import ComparisonParameters
 from babylon_tasks.db import arms, comparisons
+from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection, session
+from babylon_tasks.errors import IllegalTransition
 from babylon_tasks.pipeline import start_comparison
 from babylon_tasks.pipeline.begin_comparison import begin_by_itself, comparison_outlook
 from babylon_tasks.pipeline.reconcile import reconcile
@@ -224,6 +226,55 @@ def test_where_no_other_can_take_its_place_it_is_said_why(
     assert found.lacks.todo in found.text
     lacks = [one.labels for one in samples(connection, settings) if "impediment" in one.family]
     assert lacks == [{"lineage": "babylon", "lack": "no_calls"}]
+
+
+def test_a_model_that_no_server_lists_answers_nobody(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    """At the floor of a ramp it would have 95 % of the agents."""
+    lineage(connection)
+    compared_hour(connection, 0)
+    settings = screened(make_settings)
+
+    def start(model: str) -> Comparison:
+        return start_comparison.start(
+            connection,
+            settings,
+            anchor_step=None,
+            anchor_model=model,
+            examinee_step=None,
+            actor="test",
+        )
+
+    with pytest.raises(IllegalTransition, match=r"no server .* lists qwne/qwen3-32b"):
+        start("qwne/qwen3-32b")
+    assert column(connection, ARMS) == []
+    assert start("qwen/qwen3-32b").anchor_model == "qwen/qwen3-32b"
+
+
+@pytest.mark.parametrize(
+    ("anchor", "proof"), [("qwen/qwen3-32b", "examinee"), (0, "average"), (1, "examinee")]
+)
+def test_nothing_is_put_on_trial_that_could_not_be_proven(
+    connection: Connection, make_settings: MakeSettings, anchor: str | int, proof: str
+) -> None:
+    """It would be in an arm that ends with the first hour, and the next step would wait for it."""
+    lineage(connection)
+    compared_hour(connection, 0)
+    settings = screened(make_settings, comparison_proof=proof)
+    step, model = (anchor, None) if isinstance(anchor, int) else (None, anchor)
+
+    with pytest.raises(IllegalTransition, match="without --examinee"):
+        start_comparison.start(
+            connection,
+            settings,
+            anchor_step=step,
+            anchor_model=model,
+            examinee_step=1,
+            actor="test",
+        )
+
+    assert column(connection, ARMS) == []
 
 
 def test_callers_at_once_begin_one(connection: Connection, make_settings: MakeSettings) -> None:
