@@ -159,4 +159,4 @@ def _anchor_serves(connection: Connection, lineage: str, drawn: Arms, window: st
     served = promotions.served(connection, lineage)
     began = window_start(window)
     then = [one.step for one in served if one.since is None or one.since <= began]
-    return drawn.control_step in (then[-1], served[-1].step)
+    return drawn.control_step in (*then[-1:], served[-1].step)
