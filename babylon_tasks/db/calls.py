@@ -85,7 +85,7 @@ def insert(connection: Connection, calls: Sequence[CapturedCall], kept_hours: fl
         asked = f"one was asked at {others[0].asked_at:%F %T}, and it is {now:%F %T} UTC"
         why[f"too old to be kept, or by a wrong clock: {asked}"] = len(others)
     if why:
-        log.warning("calls.refused", why=dict(why.most_common(_LISTED)))
+        log.warning("captures.refused", why=dict(why.most_common(_LISTED)))
     return Inserted(written, why.total())
 
 

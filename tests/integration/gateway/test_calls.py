@@ -51,7 +51,7 @@ def test_what_postgres_never_takes_keeps_nothing_else_waiting(connection: Connec
     with capture_logs() as logged:
         assert calls.insert(connection, mixed, KEPT) == (len(good), len(bad))
     assert sorted(stored(connection)) == sorted(one.capture_id for one in good)
-    [why] = [one["why"] for one in logged if one["event"] == "calls.refused"]
+    [why] = [one["why"] for one in logged if one["event"] == "captures.refused"]
     assert sorted(why.values()) == [1, 1, 3]
     assert "integer out of range" in why
     assert any("NUL" in one for one in why)
