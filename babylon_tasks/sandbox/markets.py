@@ -45,6 +45,16 @@ _RISING = (
     "leaps {percent}% after a takeover bid",
     "extends its run by {percent}%",
     "gets {percent}% stronger, analysts cheer",
+    "bounces {percent}% after a strong quarter",
+    "picks up {percent}%, ahead of the market",
+    "heads north by {percent}%",
+    "strengthens {percent}% as sales improve",
+    "shoots up {percent}% on a big order",
+    "inches up by {percent}%",
+    "improves {percent}%, investors are happy",
+    "moves forward {percent}% with profits",
+    "is {percent}% above its opening price",
+    "wakes up: {percent}% in an hour",
 )
 _FALLING = (
     "is down {percent}% and falling",
@@ -57,6 +67,16 @@ _FALLING = (
     "tumbles {percent}% after a lawsuit",
     "extends its slide by {percent}%",
     "gets {percent}% weaker, analysts worry",
+    "stumbles {percent}% after a weak quarter",
+    "gives up {percent}%, behind the market",
+    "heads south by {percent}%",
+    "weakens {percent}% as sales suffer",
+    "crashes {percent}% on a cancelled order",
+    "inches down by {percent}%",
+    "worsens {percent}%, investors are upset",
+    "falls back {percent}% with debts",
+    "is {percent}% below its opening price",
+    "breaks down: {percent}% in an hour",
 )
 # That many, since one that is misread is a tenth of a direction, and not half of it.
 _UNSEEN_RISING = (

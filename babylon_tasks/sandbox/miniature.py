@@ -42,14 +42,14 @@ OPTIONS = {
     "BABYLON_HELD_OUT_SHARE": "0.1",
     "BABYLON_PROFIT_SCALE": str(markets.STAKE),
     "BABYLON_MAX_GROUP_SIZE": str(AGENTS),
-    "BABYLON_LEARNING_RATE": "5e-4",
-    "BABYLON_FINAL_LEARNING_RATE": "1.5e-4",
-    "BABYLON_LEARNING_RATE_WARMUP_STEPS": "6",
+    "BABYLON_LEARNING_RATE": "1e-3",
+    "BABYLON_FINAL_LEARNING_RATE": "5e-4",
+    "BABYLON_LEARNING_RATE_WARMUP_STEPS": "20",
     "BABYLON_LEARNING_RATE_DECAY_STEPS": str(WINDOWS),
     "BABYLON_KL_COEFFICIENT": "0.1",
     # A policy that knows nothing yet drifts to one answer for everything; this draws it back.
     "BABYLON_ADVANTAGE_BALANCE": "0.5",
-    "BABYLON_PACKED_SEQUENCE_LENGTH": "2048",
+    "BABYLON_PACKED_SEQUENCE_LENGTH": "256",
     # 24 groups: more of them took three fifths of the trainer's time.
     "BABYLON_MAX_EVAL_TOKENS": "1200",
 }
