@@ -47,9 +47,10 @@ OPTIONS = {
     "BABYLON_LEARNING_RATE_WARMUP_STEPS": "20",
     "BABYLON_LEARNING_RATE_DECAY_STEPS": str(WINDOWS),
     "BABYLON_KL_COEFFICIENT": "0.1",
-    # A policy that knows nothing yet drifts to one answer for everything; this draws it back.
+    # A policy that knows nothing yet drifts to one answer for everything: this draws it back, and
+    # the rate rises late (docs/decisions.md).
     "BABYLON_ADVANTAGE_BALANCE": "0.5",
-    "BABYLON_PACKED_SEQUENCE_LENGTH": "256",
+    "BABYLON_PACKED_SEQUENCE_LENGTH": "256",  # two groups: five gradient steps a window
     # 24 groups: more of them took three fifths of the trainer's time.
     "BABYLON_MAX_EVAL_TOKENS": "1200",
 }

@@ -72,7 +72,7 @@ def test_each_case_changes_what_its_name_says_and_asks_in_unseen_phrasings() -> 
     assert {name: one.stale for name, one in found.items() if one.stale} == {"stale": 0.5}
     options = {name: one.options for name, one in found.items() if one.options}
     assert options["no-kl"] == {"BABYLON_KL_COEFFICIENT": "0"}
-    assert options["no-schedule"]["BABYLON_FINAL_LEARNING_RATE"] == "5e-4"
+    assert options["no-schedule"]["BABYLON_FINAL_LEARNING_RATE"] == "1e-3"
     assert set(options) == {"no-kl", "no-schedule"}
 
 
