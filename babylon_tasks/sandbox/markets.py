@@ -68,7 +68,7 @@ _FALLING = (
     "extends its slide by {percent}%",
     "gets {percent}% weaker, analysts worry",
     "stumbles {percent}% after a weak quarter",
-    "gives up {percent}%, behind the market",
+    "yields {percent}%, behind the market",
     "heads south by {percent}%",
     "weakens {percent}% as sales suffer",
     "crashes {percent}% on a cancelled order",

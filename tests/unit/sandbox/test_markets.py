@@ -11,7 +11,8 @@ from babylon_tasks.windows import WINDOW, is_held_out, window_start
 SHARE = float(miniature.OPTIONS["BABYLON_HELD_OUT_SHARE"])
 SEEDS = range(20)
 RISING = {"up", "jumped", "rose", "advances", "climbs", "rallied"}
-RISING |= {"firms", "leaps", "run", "stronger,"}
+RISING |= {"firms", "leaps", "run", "stronger,", "bounces", "north", "strengthens"}
+RISING |= {"improves", "forward", "above", "wakes"}
 
 
 def played(seed: int, count: int = 40) -> list[str]:
