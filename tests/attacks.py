@@ -277,6 +277,10 @@ ATTACKS = (
             "integration/test_servers.py::test_no_password_shows_in_the_process_list",
         ),
     ),
+    Attack(
+        "a secret in the reason of a failure, which is stored and shown by pages",
+        ("integration/test_secrets_on_record.py",),
+    ),
 )
 
 ATTACKED = frozenset(test for attack in ATTACKS for test in attack.tests)
