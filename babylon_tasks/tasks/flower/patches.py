@@ -21,6 +21,7 @@ from babylon_tasks.settings import load_settings
 from babylon_tasks.tasks.app import queues
 from babylon_tasks.tasks.flower.bounded_server import BoundedServer
 from babylon_tasks.tasks.flower.bounded_state import BoundedInspector, BoundedState
+from babylon_tasks.tasks.flower.saved_events import SavedEvents
 
 _RETRY_SECONDS = 5.0
 _TASKS_CSS = Path(__file__).with_name("tasks.css").read_text("ascii")
@@ -64,9 +65,10 @@ def apply() -> None:
         (r"/metrics", _Metrics),
         (r"/tasks", _Tasks),
     ]
+    app.Events = SavedEvents
     app.HTTPServer = BoundedServer
     app.Inspector = BoundedInspector
-    events.EventsState = BoundedState  # also what Flower's file names, when it is read
+    events.EventsState = BoundedState
     TASK_COLUMNS.update(window="Window", lineage="Lineage", step="Step", summary="What happened")
     # Without Redis Flower doubles its pause between attempts, without a limit: after an hour it
     # could miss events for another hour.
