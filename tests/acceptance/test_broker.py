@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
+import pytest
 import redis
 from acceptance.harness import Babylon, hours, until
 from acceptance.outcome import assert_trained_once
@@ -22,6 +23,7 @@ from babylon_tasks.tasks.app import KEY_PREFIX
 MakeBabylon = Callable[..., Babylon]
 
 
+@pytest.mark.faults
 def test_redis_is_killed_and_back_while_a_training_step_runs(
     make_babylon: MakeBabylon, broker: EmbeddedValkey
 ) -> None:

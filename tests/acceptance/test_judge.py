@@ -26,7 +26,7 @@ def judge_of(babylon: Babylon) -> psutil.Process | None:
     return found[0] if found else None
 
 
-@pytest.mark.parametrize("end", ["terminated", "killed"])
+@pytest.mark.parametrize("end", ["terminated", pytest.param("killed", marks=pytest.mark.faults)])
 def test_a_worker_that_is_ended_while_it_waits_for_a_judge_leaves_none_and_the_next_one_scores(
     make_babylon: Callable[..., Babylon], peer: JudgePeer, end: str
 ) -> None:
