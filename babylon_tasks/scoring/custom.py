@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from importlib import import_module
 
 from babylon_tasks.errors import ScoringFailed, SettingsError
+from babylon_tasks.mask_secrets import Mask
 from babylon_tasks.records import Evidence, Score
 from babylon_tasks.scoring.base import Scorer
 from babylon_tasks.settings import Settings
@@ -19,12 +20,13 @@ def load(path: str, settings: Settings, taken: Collection[str]) -> Scorer:
     ``taken`` are the names of the existing scorers.
     """
     module_name, _, class_name = path.partition(":")
+    mask = Mask(settings)
     try:
         module = import_module(module_name)
     except Exception as error:
         raise SettingsError(
-            f"scorer {path}: module {module_name} cannot be imported ({_described(error)}); it "
-            "must be installed, or be in a folder on PYTHONPATH, wherever windows are scored"
+            f"scorer {path}: module {module_name} cannot be imported ({_described(error, mask)}); "
+            "it must be installed, or be in a folder on PYTHONPATH, wherever windows are scored"
         ) from error
     scorer = getattr(module, class_name, None)
     if scorer is None:
@@ -35,18 +37,21 @@ def load(path: str, settings: Settings, taken: Collection[str]) -> Scorer:
     try:
         made = scorer(settings)
     except Exception as error:
-        raise SettingsError(f"scorer {path} cannot be created: {_described(error)}") from error
-    return CheckedScorer(path, made)
+        raise SettingsError(
+            f"scorer {path} cannot be created: {_described(error, mask)}"
+        ) from error
+    return CheckedScorer(path, made, mask)
 
 
 class CheckedScorer:
     """An operator's scorer whose results are checked."""
 
-    def __init__(self, path: str, scorer: Scorer) -> None:
+    def __init__(self, path: str, scorer: Scorer, mask: Mask) -> None:
         self.path = path
         self.name = scorer.name
         self.version = scorer.version
         self._scorer = scorer
+        self._mask = mask
 
     def rewards(
         self, members: Sequence[Evidence], reference: Sequence[Evidence]
@@ -55,7 +60,7 @@ class CheckedScorer:
         try:
             scores = list(self._scorer.rewards(members, reference))
         except Exception as error:
-            raise self._failed(f"raised {_described(error)}") from error
+            raise self._failed(f"raised {_described(error, self._mask)}") from error
         if len(scores) != len(members):
             raise self._failed(f"returned {len(scores)} scores for {len(members)} trajectories")
         for number, score in enumerate(scores, start=1):
@@ -115,5 +120,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:300]
+def _described(error: Exception, mask: Mask) -> str:
+    return mask.text(f"{type(error).__name__}: {error}")[
+        :300
+    ]  # cut later: half a secret is not known

@@ -20,6 +20,7 @@ T = TypeVar("T")
 # Variables withheld from the child, in any case (settings are case-insensitive). The child gets
 # what it needs of them through its stdin.
 _KEPT_BACK = ("DATABASE_URL", "REDIS_URL", "WANDB_API_KEY", "FLOWER_", "BABYLON_")
+_TAIL = 4096
 
 
 class Child(Generic[T]):
@@ -140,8 +141,20 @@ def last_lines(path: Path, lines: int = 3) -> str:
     """Read the end of a child's log as one line; of a log that cannot be read, why."""
     try:
         with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - 4096))
-            text = log.read().decode("utf-8", "replace").strip().splitlines()
+            return " | ".join(tail(log)[-lines:])
     except OSError as error:
         return f"(unreadable: {error.strerror})"
-    return " | ".join(text[-lines:])
+
+
+def tail(log: IO[bytes]) -> list[str]:
+    """Read the last 4 KiB of a log as lines.
+
+    Without the beginning that is a part of a line, or of a word where there is but one line: half
+    a secret would not be recognised as one.
+    """
+    beginning = max(0, log.seek(0, os.SEEK_END) - _TAIL)
+    log.seek(beginning)
+    text = log.read().decode("utf-8", "replace").strip()
+    if beginning:
+        text = "".join(text.split("\n" if "\n" in text else None, 1)[1:])
+    return text.splitlines()

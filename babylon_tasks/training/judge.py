@@ -16,7 +16,7 @@ from babylon_tasks.errors import NotInstalled
 from babylon_tasks.mask_secrets import MASK
 from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.settings import Settings
-from babylon_tasks.training.child import Child
+from babylon_tasks.training.child import Child, tail
 from babylon_tasks.training.judge_process import GradeReply, GradeRequest, JudgeReady, StartJudge
 
 _START_SECONDS = 180.0  # to import ART, on a slow disk
@@ -128,8 +128,6 @@ class Judge:
         return None
 
     def _last_line(self) -> str:
-        self._log.seek(0, 2)
-        self._log.seek(max(0, self._log.tell() - 4096))
-        lines = self._log.read().decode("utf-8", "replace").strip().splitlines()
+        lines = tail(self._log)
         text = lines[-1] if lines else "it wrote nothing"
         return text.replace(self._start.api_key, MASK) if self._start.api_key else text

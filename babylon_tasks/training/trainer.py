@@ -157,18 +157,19 @@ async def _serve(channel: _Channel) -> None:
         except BaseException as error:  # noqa: BLE001  # of ART, torch, a template; a Rust panic
             # The request failed, the process did not: report it and keep the model loaded.
             traceback.print_exc()
-            channel.send(_failed(error))
+            channel.send(failure(error))
             end_if_lost(error)
     await backend.close()
     if lock is not None:
         lock.close()
 
 
-def _failed(error: BaseException) -> RequestFailed:
+def failure(error: BaseException) -> RequestFailed:
+    """Describe an error to the worker, whole: it knows what must be masked, and cuts afterwards."""
     # The text of what is no error of ours may not say what it is: "3".
     ours = isinstance(error, BabylonTasksError)
     text = str(error) if ours else with_root_cause(error)
-    return RequestFailed(type(error).__name__, text[:2000], fault_of(error))
+    return RequestFailed(type(error).__name__, text, fault_of(error))
 
 
 async def _answer(
@@ -218,7 +219,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  # its class must reach the worker
         if not isinstance(error, BabylonTasksError):
             traceback.print_exc()
-        channel.send(_failed(error))
+        channel.send(failure(error))
     except BaseException:
         traceback.print_exc()
         raise

@@ -13,6 +13,8 @@ from babylon_tasks.training.checkpoints import room
 from babylon_tasks.training.child import last_lines
 from babylon_tasks.training.protocol import RequestFailed
 
+_LONGEST = 2000  # cut after it has been masked: of half a secret nobody knows that it is one
+
 
 def not_started(error: OSError, log_path: Path) -> TrainingError:
     """Make the error of a process that cannot be started."""
@@ -31,7 +33,7 @@ def reported(settings: Settings, reply: RequestFailed) -> TrainingError:
     """Make the error that a trainer has reported, of its class where that is one of ours."""
     known = getattr(errors, reply.error, TrainingError)
     kind = known if issubclass(known, TrainingError) else TrainingError
-    return kind(_with_room(settings, reply.message, reply.fault), fault=reply.fault)
+    return kind(_with_room(settings, reply.message, reply.fault)[:_LONGEST], fault=reply.fault)
 
 
 def ended(

@@ -19,6 +19,7 @@ from babylon_tasks.mask_secrets import MASK
 from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.training import trainer_errors
 from babylon_tasks.training.protocol import RequestFailed
+from babylon_tasks.training.trainer import failure as trainer_failure
 
 pytestmark = pytest.mark.contract("today")
 KEY = "key-of-the-judge-7f3a"
@@ -84,3 +85,22 @@ def test_what_a_trainer_reports_or_left_in_its_log_has_none(
         assert isinstance(error, TrainingError)
         assert MASKED in str(error)
         assert KEY not in str(error)
+
+
+@pytest.mark.parametrize("cut", range(0, len(WHY) + 2, 6))
+def test_none_is_cut_before_it_is_masked(
+    make_settings: MakeSettings, tmp_path: Path, cut: int
+) -> None:
+    settings = make_settings(ruler_api_key=KEY)
+    log = tmp_path / "trainer.log"
+    log.write_text(f"{'x' * 5000} {WHY} {'y ' * ((4096 - cut) // 2)}")  # of 4,096 bytes it is read
+
+    sent = trainer_failure(RuntimeError(f"{'x' * (2000 - cut)} {WHY} {'y' * 5000}"))
+    reported = trainer_errors.reported(settings, sent)
+    ended = trainer_errors.ended(settings, "has ended", None, log, memory_was_short=False)
+
+    assert len(str(reported)) == 2000
+    assert "y y y" in str(ended)
+    for error in (reported, ended):
+        assert KEY[:4] not in str(error)
+        assert KEY[-4:] not in str(error)

@@ -187,6 +187,16 @@ def test_what_a_scorer_must_not_return_is_a_failure_that_names_it(
     assert ":Mine " in str(failed.value)
 
 
+def test_what_a_scorer_raises_is_masked_before_it_is_cut(written: Callable[..., Scorer]) -> None:
+    key = "key-of-the-judge-7f3a"
+    raises = f'raise RuntimeError("x" * 275 + " {key}")'
+    scorer = written(GOOD.replace("return [", f"{raises}; return ["), ruler_api_key=key)
+    with pytest.raises(ScoringFailed) as failed:
+        scorer.rewards(MEMBERS, MEMBERS)
+    assert f"{'x' * 275} ***" in str(failed.value)
+    assert key[:4] not in str(failed.value)
+
+
 def test_none_means_no_evidence(written: Callable[..., Scorer]) -> None:
     code = GOOD.replace('Score(0.25, {"seen": float(len(reference))})', "None")
     assert written(code).rewards(MEMBERS, MEMBERS) == [None, None]
