@@ -69,7 +69,7 @@ def extremes(
 
 def comparable(connection: Connection, window: str, *, limit: int) -> list[RunGroup]:
     """Read what was asked the same in a window, and what each got."""
-    return fetch_all(connection, "closeups.comparable", RunGroup, window=window, limit=limit)
+    return fetch_all(connection, "closeups.comparable", RunGroup, windows=[window], limit=limit)
 
 
 def captured(

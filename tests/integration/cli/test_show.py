@@ -12,7 +12,7 @@ from factories import EVER, WINDOW, action, exact_call, insert_trajectories, ste
 from scored_windows import scored_window
 
 from babylon_tasks.cli import output
-from babylon_tasks.db import calls
+from babylon_tasks.db import calls, closeups
 from babylon_tasks.db.session import Connection
 from babylon_tasks.db.sql import statement
 from babylon_tasks.windows import window_start
@@ -52,7 +52,8 @@ def test_a_trajectory_is_shown_with_its_reward_and_its_group(run: Run, answered:
     assert document["reward"]["comparable"] == [1.0, 0.75, 0.25, 0.0]
 
 
-def test_which_step_used_it_is_told(run: Run, connection: Connection, answered: list[str]) -> None:
+def _used(connection: Connection, trajectory_id: str) -> None:
+    """Step 1 was trained on it, with the reward of its first version."""
     connection.execute(
         """
         WITH made AS (INSERT INTO training.steps (lineage, base_step, target_step, state, attempt,
@@ -63,8 +64,12 @@ def test_which_step_used_it_is_told(run: Run, connection: Connection, answered: 
                                           step_id, use)
         SELECT 'babylon', %s, 1, %s, id, 'trained' FROM made
         """,
-        [WINDOW, answered[0], WINDOW],
+        [WINDOW, trajectory_id, WINDOW],
     )
+
+
+def test_which_step_used_it_is_told(run: Run, connection: Connection, answered: list[str]) -> None:
+    _used(connection, answered[0])
     assert "used: trained, by step 1 of lineage babylon" in run("show", answered[0]).out
 
 
@@ -92,6 +97,34 @@ def test_an_hour_is_shown_by_its_best_and_its_worst(run: Run, answered: list[str
     assert run("show", WINDOW, "--worst", "1", "--json").document["best"] == []
     every = run("show", WINDOW, "--best", "3", "--worst", "3", "--json").document
     assert [one["trajectory_id"] for one in every["worst"]] == answered[:1]  # none is shown twice
+
+
+def test_after_an_hour_is_scored_anew_a_row_that_it_left_out_is_no_extreme(
+    run: Run, connection: Connection, answered: list[str]
+) -> None:
+    connection.execute(
+        """
+        WITH anew AS (UPDATE training.windows SET reward_version = 2 RETURNING window_id)
+        INSERT INTO training.scores (trajectory_id, reward_version, window_id, agent_id, group_key,
+                                     scorer, scorer_version, reward, components)
+        SELECT trajectory_id, 2, window_id, agent_id, group_key, scorer, scorer_version,
+               1 - reward, components
+        FROM training.scores JOIN anew USING (window_id) WHERE trajectory_id = ANY (%s)
+        """,
+        [answered[1:3]],
+    )
+
+    found = run("show", WINDOW, "--best", "2", "--worst", "2", "--json").document
+    assert [one["trajectory_id"] for one in found["best"]] == [answered[1], answered[2]]
+    assert found["worst"] == []
+    (group,) = closeups.comparable(connection, WINDOW, limit=9)
+    assert group.members == [answered[1], answered[2]]
+
+    _used(connection, answered[0])
+    found = run("show", WINDOW, "--best", "1", "--worst", "1", "--json").document
+    assert [one["trajectory_id"] for one in found["worst"]] == [answered[0]]
+    (group,) = closeups.comparable(connection, WINDOW, limit=9)
+    assert group.members == [answered[1], answered[2], answered[0]]
 
 
 def test_what_others_wrote_neither_acts_nor_tells_secrets_nor_forges_a_line(
