@@ -38,6 +38,7 @@ class DemoRun:
     windows: list[dict[str, Any]]
     evaluation: dict[str, Any]
     seconds: float
+    phases: dict[str, float]
     reversal: dict[str, Any] | None = None
 
     @property

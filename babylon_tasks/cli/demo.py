@@ -72,7 +72,8 @@ def demo(
     The report: {windows: [{window, trajectories, valid, right, scored, rejected: {reason: n},
     profit_mean, right_share, step, gradient_steps, trainable_tokens, served_step, rate_halved,
     decision, why}], evaluation: {base: {n, valid, right_of_valid}, served: {the same}, difference:
-    {low, high}, unseen_phrasings: null}, seconds, reversal: null or {window, before, after, last,
+    {low, high}, unseen_phrasings: null}, seconds, phases: {sampling, pending, scoring, training,
+    evaluating: seconds of all windows}, reversal: null or {window, before, after, last,
     right_again_after}}. Of babylon:
     {warm_start: [result], windows: [{window, share, step, served_step, decision, concluded, ours:
     result, external: result}], evaluation: [result], seconds}, each result {model, n, valid,
@@ -196,7 +197,13 @@ def _show_report(report: DemoReport) -> None:
     show(f"valid and right, serving minus base: {low:+.1%} to {high:+.1%} (95 % interval)")
     if report.reversal is not None:
         show(_reversal(report.reversal))
-    say(f"{len(report.windows)} windows in {report.seconds:.0f} s")
+    say(f"{len(report.windows)} windows in {report.seconds:.0f} s; {_phases(report)}")
+
+
+def _phases(report: DemoReport) -> str:
+    whole = sum(report.phases.values()) or 1.0
+    shares = ", ".join(f"{phase} {took / whole:.0%}" for phase, took in report.phases.items())
+    return f"a window took {whole / len(report.windows):.1f} s: {shares}"
 
 
 def _reversal(found: Reversal) -> str:

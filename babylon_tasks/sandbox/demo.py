@@ -28,6 +28,7 @@ from babylon_tasks.sandbox.demo_report import (
 )
 from babylon_tasks.sandbox.demo_threads import demo_threads
 from babylon_tasks.sandbox.miniature import OPTIONS, THE_DEMO, Miniature, PlayedWindow, Watcher
+from babylon_tasks.sandbox.phases import Phase
 from babylon_tasks.sandbox.playing import play
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stages import stage
@@ -81,16 +82,17 @@ def run(
         for name, port in stack.metrics_ports.items():
             watcher.news(f"metrics of {name}: http://127.0.0.1:{port}/metrics")
         playing = _play(stack, watcher, windows, seed, variation)
-        rows, evaluation = play(stack, playing, watcher.news)
+        rows, phases, evaluation = play(stack, playing, watcher.news)
         seconds = round(time.monotonic() - started, 1)
-        report = DemoReport(rows, evaluation, seconds, reversal(rows, variation.reverse_at))
+        turned = reversal(rows, variation.reverse_at)
+        report = DemoReport(rows, evaluation, seconds, phases, turned)
         watcher.done(stack, report)
     return report
 
 
 async def _play(
     stack: Stack, watcher: DemoWatcher, windows: int, seed: int, variation: Variation
-) -> tuple[list[WindowRow], ModelComparison]:
+) -> tuple[list[WindowRow], dict[Phase, float], ModelComparison]:
     settings = stack.settings
     rows: list[WindowRow] = []
     with session(settings) as connection, Recorder(settings) as recorder:
@@ -113,7 +115,8 @@ async def _play(
                 f"{HELD_OUT_MARKETS} new markets"
             )
             evaluation = await _evaluate(game.client, settings.lineage, policy, seed, variation)
-    return rows, evaluation
+    phases = {phase: round(seconds, 1) for phase, seconds in game.phases.seconds.items()}
+    return rows, phases, evaluation
 
 
 def _row(played: PlayedWindow) -> WindowRow:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.decisions import Decision
+from babylon_tasks.sandbox.phases import Phase
 from babylon_tasks.sandbox.statistics import AVERAGED_WINDOWS, windows_until
 
 RIGHT_AGAIN = 0.8  # of all decisions
@@ -86,11 +87,16 @@ class Reversal(Struct, frozen=True):
 
 
 class DemoReport(Struct, frozen=True):
-    """The content of the ``--report`` file; ``reversal`` is None where the signal stayed."""
+    """The content of the ``--report`` file; ``reversal`` is None where the signal stayed.
+
+    ``seconds``: of the whole; ``phases``: those of all windows, without the start and the final
+    evaluation.
+    """
 
     windows: list[WindowRow]
     evaluation: ModelComparison
     seconds: float
+    phases: dict[Phase, float]
     reversal: Reversal | None = None
 
 

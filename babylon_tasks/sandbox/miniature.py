@@ -20,6 +20,7 @@ from babylon_tasks.registry import refusals
 from babylon_tasks.registry.serving import Serving, serving
 from babylon_tasks.sandbox import markets
 from babylon_tasks.sandbox.agents import PATIENCE_SECONDS, Account, AnswerCounts, decide, record
+from babylon_tasks.sandbox.phases import Phase, PhaseClock, phase_of
 from babylon_tasks.sandbox.playing import broken_off, unanswered
 from babylon_tasks.sandbox.stack import Stack
 from babylon_tasks.sandbox.stack_progress import finished, first_policy, followed
@@ -84,6 +85,7 @@ class Miniature:
         self._seed, self._variation = seed, variation
         self._accounts = [Account(f"agent-{number}") for number in range(AGENTS)]
         self._served: list[int] = []
+        self.phases = PhaseClock()
 
     async def begin(self, news: Callable[[str], None]) -> None:
         """Wait for the system."""
@@ -102,6 +104,7 @@ class Miniature:
         ``now`` receives what is done with it.
         """
         lineage = self._stack.settings.lineage
+        self.phases.enter(Phase.PENDING)
         now(f"is played: {AGENTS} agents ask")
         policy = serving(self._connection, lineage)
         refused = refusals.count(self._connection, lineage, policy.step)
@@ -115,6 +118,7 @@ class Miniature:
             stale if self._variation.asks_stale(agent, AGENTS) else lineage
             for agent in range(AGENTS)
         ]
+        self.phases.enter(Phase.SAMPLING)
         decisions = await decide(self.client, models, asked_about, self._accounts)
         for one in asked_about:
             outcomes.settle(self._connection, window, one.id, question=one.question, yes=one.yes)
@@ -122,9 +126,14 @@ class Miniature:
         recorder = self._recorder
         if not recorder.flush(30) or recorder.dropped or recorder.failed:
             raise SandboxError(f"window {window}: the recorder did not write everything")
-        done = await finished(
-            self._stack, self._connection, window, on_move=lambda found: now(doing(found))
-        )
+        self.phases.enter(Phase.PENDING)
+
+        def moved(found: WindowProgress | None) -> None:
+            self.phases.enter(phase_of(found))
+            now(doing(found))
+
+        done = await finished(self._stack, self._connection, window, on_move=moved)
+        self.phases.stop()
         return PlayedWindow(done, tally, policy, refused.halvings)
 
 

@@ -24,7 +24,7 @@ def run(seed: int = 0, right: float = 1.0, decisions: str = "", halved: str = ""
     shares = Share(400, 1.0, right)
     again = Reversal("w", 0.9, 0.1, 0.8, 42)
     evaluation = ModelComparison(shares, shares, Interval(0.1, 0.2), shares)
-    report = msgspec.to_builtins(DemoReport([], evaluation, 1.0, again))
+    report = msgspec.to_builtins(DemoReport([], evaluation, 1.0, {}, again))
     return DemoRun(seed, **(report | {"windows": windows}))
 
 
@@ -77,7 +77,7 @@ def test_each_case_changes_what_its_name_says_and_asks_in_unseen_phrasings() -> 
 
 
 def test_a_run_that_is_there_is_read_and_not_played_again(tmp_path: Path) -> None:
-    kept: dict[str, Any] = {"windows": [], "evaluation": {}, "seconds": 1.0, "reversal": None}
+    kept: dict[str, Any] = {"windows": [], "evaluation": {}, "seconds": 1.0, "phases": {}}
     (tmp_path / "defaults-3-4.json").write_text(json.dumps(kept))
 
     assert play(3, 4, tmp_path, name="defaults") == DemoRun(3, **kept)
