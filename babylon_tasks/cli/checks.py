@@ -116,7 +116,7 @@ def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
             "tripwires",
             "warn",
             f"{len(kept)} windows are not trained on, the oldest {kept[0]}: {kinds}",
-            "`babylon-tasks tripwires list --open` has the evidence; mend the cause, or let them "
+            "`babylon-tasks tripwires list --open` has the evidence; fix the cause, or let them "
             "through with `babylon-tasks tripwires accept WINDOW`; docs/tripwires.md",
         )
 

@@ -23,7 +23,7 @@ _KINDS = (".html", ".svg")
 
 def picture(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="FILE.html or FILE.svg; it is written anew.")
+        Path, typer.Argument(metavar="FILE", help="FILE.html or FILE.svg; replaced if it is there.")
     ],
     number: Annotated[
         int | None,

@@ -46,13 +46,13 @@ def demo(
         int | None,
         typer.Option(
             min=1,
-            help="Hours to play: 40, or in babylon until nine in ten agents are ours.",
+            help="Hours to play: 40, or in babylon until the lineage answers nine in ten.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Each seed makes another world.")] = 0,
     reverse_at: Annotated[
         int | None,
-        typer.Option(min=2, help="From this window on headlines hint at the contrary."),
+        typer.Option(min=2, help="From this window on, headlines point the other way."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report there, as JSON.")

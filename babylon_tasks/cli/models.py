@@ -138,7 +138,10 @@ def step_of(settings: Settings, text: str) -> int:
     """Read a step's number from ``7`` or ``babylon@7``; raises BadParameter."""
     number = step_number(text.removeprefix(f"{settings.lineage}@"))
     if number is None:
-        raise typer.BadParameter(f"{text!r} is not a step of lineage {settings.lineage}; write 7")
+        lineage = settings.lineage
+        raise typer.BadParameter(
+            f"{text!r} is not a step of lineage {lineage}; write its number, as 7 or {lineage}@7"
+        )
     return number
 
 

@@ -37,6 +37,7 @@ _FILES = {
 }
 
 _WHOLE = 1000  # characters of a sentence
+_PYDANTICS = "Value error, "  # typer 0.29 writes what pydantic says
 _MOVED = {
     "retry": "windows retry",
     "backfill": "windows backfill",
@@ -95,6 +96,14 @@ class Root(Listing):
         if args[0] in _MOVED and not ctx.resilient_parsing:  # set while completing a line
             ctx.fail(f"`babylon-tasks {args[0]}` is now `babylon-tasks {_MOVED[args[0]]}`")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a value that it refuses is refused in typer's words alone."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix(_PYDANTICS)
+            raise
 
 
 class Noun(Listing):

@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
 
 def report(
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="A page, written anew.")
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page, replacing the file."),
     ] = None,
     since: Since = None,
     json: AsJson = False,

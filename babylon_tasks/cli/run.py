@@ -19,10 +19,12 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    process: Annotated[ProcessName, typer.Argument()],
+    process: Annotated[ProcessName, typer.Argument(metavar="PROCESS", help="Which one.")],
     extra: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- OPTION...]", help="More options for Celery itself."),
+        typer.Argument(
+            metavar="[-- OPTION...]", help="Passed on to Celery; gateway and dashboard take none."
+        ),
     ] = None,
 ) -> None:
     """Run beat, cpu-worker, gpu-worker, flower, gateway or dashboard: this process becomes it.

@@ -29,10 +29,10 @@ def show(
         ),
     ],
     best: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Of a window: so many of its best.")
+        int | None, typer.Option(min=0, max=100, help="Of a window: this many of its best.")
     ] = None,
     worst: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Of a window: so many of its worst.")
+        int | None, typer.Option(min=0, max=100, help="Of a window: this many of its worst.")
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -169,7 +169,7 @@ def _show_system(settings: Settings, system: SystemState) -> None:
     _show_pending(system.outcomes)
     for trip in system.tripped:
         show(
-            f"tripped: {trip.window}: {trip.kind}: {trip.what}; it is not trained on: mend the "
+            f"tripped: {trip.window}: {trip.kind}: {trip.what}; it is not trained on: fix the "
             f"cause, or `babylon-tasks tripwires accept {trip.window}`"
         )
     if system.step_in_work is not None:

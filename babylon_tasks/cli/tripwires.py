@@ -43,7 +43,7 @@ def list_tripwires(
 ) -> None:
     """List what tripped in windows that a step of the lineage was about to take, newest first.
 
-    With --open the oldest window comes first. --since is about when windows began.
+    With --open the oldest window comes first. --since is compared with the beginning of windows.
     JSON: {"tripwires": [{id, lineage, window, reward_version, step, target_step, kind, policy,
     what, measured, bound, severity, source, evidence, actor, found_at, accepted_by, accepted_at,
     open}], truncated}; step is null where none took the window.

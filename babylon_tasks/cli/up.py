@@ -44,7 +44,7 @@ def up(
         bool, typer.Option("--play", help="Let agents of the demo's world play, hour after hour.")
     ] = False,
 ) -> None:
-    """Run the whole stack until Ctrl-C: all processes of `run`, and servers not set.
+    """Run the whole stack until Ctrl-C: all processes of `run`, and the servers that it lacks.
 
     DATABASE_URL and REDIS_URL, if set, are used unchanged, and so is every other setting;
     otherwise an embedded Postgres and Valkey store their data in DIR. The database is migrated
