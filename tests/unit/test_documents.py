@@ -12,6 +12,7 @@ from shell import commands as parsed
 from shell import variables, violation
 
 from babylon_tasks.setting_names import RETIRED
+from babylon_tasks.tasks.app import training_queue
 
 BLOCKS = [block for path in documents() for block in commands(path)]
 NAMED = re.compile(r"\bBABYLON_[A-Z][A-Z_]*[A-Z]\b")
@@ -167,6 +168,12 @@ def test_the_symptoms_are_quoted_as_the_code_prints_them() -> None:
     assert len(symptoms) > 20
     theirs = {"No space left on device", "babylon-tasks train"}  # the system's, the reader's own
     assert [one for one in symptoms if one not in code and one not in theirs] == []
+
+
+def test_a_gpu_worker_is_drained_from_the_queue_that_steps_are_sent_to() -> None:
+    text = (ROOT / "docs/operations.md").read_text("utf-8")
+    drain = text.partition("## Drain")[2].partition("\n## ")[0]
+    assert f"With `{training_queue('LINEAGE')}`" in drain
 
 
 def test_the_key_of_the_guess_test_names_files_that_there_are() -> None:
