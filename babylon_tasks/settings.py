@@ -100,7 +100,7 @@ class Settings(
     `OMP_NUM_THREADS` says, else one less than the cores that it may use (affinity, cgroup), so that
     agents and other processes have one."""
     data_dir: Path = Path(".babylon")
-    """Where the GPU-queue worker keeps checkpoints, the data of a running step and `trainer.log`
+    """Where the gpu-worker keeps checkpoints, the data of a running step and `trainer.log`
     (10 MiB; `trainer.log.1` has what was before). Back it up together with the schema
     `training`."""
 

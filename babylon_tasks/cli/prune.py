@@ -39,7 +39,7 @@ def prune(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Delete old checkpoints and old rows of ours, where the GPU-queue worker runs.
+    """Delete old checkpoints and old rows of ours, where the gpu-worker runs.
 
     Workers do it by themselves. BABYLON_KEEP_CHECKPOINTS, BABYLON_KEEP_ROWS_DAYS,
     BABYLON_KEEP_CALLS_DAYS and BABYLON_KEEP_REPLAY_DAYS say what stays.

@@ -1,4 +1,4 @@
-"""The checks of `doctor` on what a GPU-queue worker's trainer needs: folder, lease, checkpoint."""
+"""The checks of `doctor` on what a gpu-worker's trainer needs: folder, lease, checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from babylon_tasks.settings import Settings
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.data_folder import lock_name
 
-_ELSEWHERE = "ignore this unless the GPU-queue worker runs here; run doctor where it runs"
+_ELSEWHERE = "ignore this unless the gpu-worker runs here; run doctor where it runs"
 
 
 def serving(settings: Settings) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ def warm_start(
 ) -> None:
     """Plan one supervised step on the better part of each group, whoever answered.
 
-    The GPU worker runs it, evaluates the result and promotes or holds it, as after any step. Each
+    The gpu-worker runs it, evaluates the result and promotes or holds it, as after any step. Each
     trajectory is used once; what is left out stays as it was.
     JSON: {step or null, refused: reason or null, windows, groups, trajectories, calls, tokens (an
     estimate), gradient_steps, learning_rate, models: {name: calls}, left_out: {reason: n},
@@ -91,4 +91,4 @@ def _show(found: WarmStart, *, dry_run: bool) -> None:
         show(f"would be one step of {how}; nothing was written")
     else:
         show(f"step {found.step} is planned: {how}")
-        say("the GPU worker runs it soon; `babylon-tasks train` runs it here")
+        say("the gpu-worker runs it soon; `babylon-tasks train` runs it here")

@@ -78,7 +78,7 @@ def train(
     enqueue: Enqueue = False,
     json: AsJson = False,
 ) -> None:
-    """Run one training step and evaluate the newest checkpoint, here or on the GPU worker.
+    """Run one training step and evaluate the newest checkpoint, here or on the gpu-worker.
 
     "Here" means that this process starts its own trainer for the duration of the command.
     JSON: {outcome: {action, windows, step, reason, skipped: {window: reason},

@@ -1,4 +1,4 @@
-"""A training step, then the gate's decision: what a GPU worker's task and ``train`` both do."""
+"""A training step, then the gate's decision: what a gpu-worker's task and ``train`` both do."""
 
 from __future__ import annotations
 

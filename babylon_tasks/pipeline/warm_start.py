@@ -1,4 +1,4 @@
-"""Plan one supervised step on the better part of what was recorded; the GPU worker runs it."""
+"""Plan one supervised step on the better part of what was recorded; the gpu-worker runs it."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class Stack:
                 )
 
     def work_seconds(self) -> float:
-        """Return the CPU seconds of what the GPU worker has started: its trainer."""
+        """Return the CPU seconds of what the gpu-worker has started: its trainer."""
         workers = [one for one in self.processes if one.name == ProcessName.GPU_WORKER]
         return sum(work_of_children(worker.child.pid) for worker in workers)
 

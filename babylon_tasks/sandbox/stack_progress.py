@@ -20,7 +20,7 @@ from babylon_tasks.sandbox.movement import Movement
 from babylon_tasks.sandbox.stack import Stack
 
 START_SECONDS = 300.0
-# For as long nothing may move: no row, and no work of the GPU worker's trainer. A process that ends
+# For as long nothing may move: no row, and no work of the gpu-worker's trainer. A process that ends
 # and a trainer that does not start are noticed at once.
 _STILL_SECONDS = 600.0
 _FAILURES = 3  # of a start in a row: the next one would fail, too
@@ -33,7 +33,7 @@ _CONNECT_SECONDS = 5.0
 async def first_policy(
     stack: Stack, connection: Connection, news: Callable[[str], None]
 ) -> Serving:
-    """Wait for the GPU worker to serve; what keeps it from that is news at once."""
+    """Wait for the gpu-worker to serve; what keeps it from that is news at once."""
     lineage = stack.settings.lineage
     movement = Movement(stack.work_seconds)
     failures = 0
@@ -51,13 +51,13 @@ async def first_policy(
         try:
             policy = serving(connection, lineage)
         except CheckpointNotFound:
-            policy = None  # the GPU worker has not started yet
+            policy = None  # the gpu-worker has not started yet
         # After a restart the row is there from the last run, and the trainer is not yet.
         if policy is not None and policy.base_url is not None and _listens(policy.base_url):
             return policy
         await asyncio.sleep(_POLL_SECONDS)
     raise SandboxError(
-        f"the GPU worker does not serve, and nothing has moved for {START_SECONDS:.0f} s; "
+        f"the gpu-worker does not serve, and nothing has moved for {START_SECONDS:.0f} s; "
         f"see gpu-worker.log and models/trainer.log in {stack.data_dir}"
     )
 

@@ -48,7 +48,7 @@ class _Task(Struct, frozen=True, kw_only=True):
 
 
 def training_queue(lineage: str) -> str:
-    """Name the queue of a lineage's GPU worker."""
+    """Name the queue of a lineage's gpu-worker."""
     return _OF_A_LINEAGE + lineage
 
 
@@ -65,7 +65,7 @@ def family(queue: str) -> str | None:
 
 
 def trains(consumed: Iterable[str]) -> bool:
-    """Check whether a worker of these queues is a GPU worker."""
+    """Check whether a worker of these queues is a gpu-worker."""
     return any(family(queue) == "gpu" for queue in consumed)
 
 

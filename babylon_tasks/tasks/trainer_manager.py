@@ -1,4 +1,4 @@
-"""The trainer of a GPU-queue worker: started with it, restarted if it dies, closed with it.
+"""The trainer of a gpu-worker: started with it, restarted if it dies, closed with it.
 
 Only a worker that consumes queue ``gpu`` has one. It serves inference from the start, before
 there is anything to train on: without it the agents could not act.

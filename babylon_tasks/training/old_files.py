@@ -41,7 +41,7 @@ class DataFolder:
         if known_id is None or found != known_id:
             raise BackendUnavailable(
                 f"BABYLON_DATA_DIR {data_dir} is not the data folder of lineage {lineage}; "
-                "nothing was pruned; run it where the GPU-queue worker runs"
+                "nothing was pruned; run it where the gpu-worker runs"
             )
         self._root = data_dir.resolve()
         self._checkpoints = self._inside(data_dir / project / "models" / lineage / "checkpoints")

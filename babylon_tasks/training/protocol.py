@@ -1,4 +1,4 @@
-"""The messages between the GPU worker and its trainer process: one JSON object per line.
+"""The messages between the gpu-worker and its trainer process: one JSON object per line.
 
 The worker writes requests to the trainer's stdin and reads replies from its stdout; stderr is
 the trainer's log. A live trainer sends something (``Heartbeat`` at the least) every few seconds,

@@ -45,7 +45,7 @@ def test_a_planned_step_is_announced_shown_and_the_next_command_refused(
 
     assert found.code == 0
     assert "step 1 is planned: 1 gradient step at learning rate 0.002" in found.out
-    assert "the GPU worker runs it soon" in found.err
+    assert "the gpu-worker runs it soon" in found.err
     assert "running: supervised step 1 from 0 is planned" in status.out
     assert (refused.code, refused.out) == (3, "")
     assert "babylon@1 is planned, and a lineage has one step at a time" in refused.err
