@@ -176,6 +176,14 @@ def test_a_gpu_worker_is_drained_from_the_queue_that_steps_are_sent_to() -> None
     assert f"With `{training_queue('LINEAGE')}`" in drain
 
 
+@pytest.mark.parametrize("path", ["README.md", "docs/quickstart.md"])
+def test_the_extra_gpu_is_installed_with_its_own_versions(path: str) -> None:
+    """Those of constraints.txt contradict what ART's extra requires: pip would install nothing."""
+    _, gpu, after = (ROOT / path).read_text("utf-8").partition("[gpu]")
+    assert gpu
+    assert "-c constraints-gpu.txt" in after[:100]
+
+
 def test_the_key_of_the_guess_test_names_files_that_there_are() -> None:
     text = (ROOT / "docs/house.md").read_text("utf-8").partition("<!-- guess test -->")[2]
     named = re.findall(r"^\| [^|]+ \| `([^`]+)` \|$", text, re.MULTILINE)
