@@ -176,6 +176,16 @@ def test_a_gpu_worker_is_drained_from_the_queue_that_steps_are_sent_to() -> None
     assert f"With `{training_queue('LINEAGE')}`" in drain
 
 
+def test_the_errors_of_inference_are_all_that_it_answers() -> None:
+    folders = ("training/inference", "training/vllm_front", "http_server")
+    files = [p for folder in folders for p in (ROOT / "babylon_tasks" / folder).glob("*.py")]
+    answered = {code for p in files for code in re.findall(r'code="(\w+)"', p.read_text("utf-8"))}
+    text = (ROOT / "docs/inference.md").read_text("utf-8")
+    rows = text.partition("## Errors")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| \d{3}[^|]*\|([^|]*)\|$", rows, re.MULTILINE)
+    assert {code for row in listed for code in re.findall(r"`([a-z]+_?\w*)`", row)} == answered
+
+
 @pytest.mark.parametrize("path", ["README.md", "docs/quickstart.md"])
 def test_the_extra_gpu_is_installed_with_its_own_versions(path: str) -> None:
     """Those of constraints.txt contradict what ART's extra requires: pip would install nothing."""
