@@ -30,17 +30,19 @@ class ComparisonSettings(EnvironmentSettings):
     """What can become the anchor: `examinee`, a frozen checkpoint with an arm of its own, or
     `average`, what serves, by its last day: where only two models can be served. It says less."""
     comparison_margin: float = Field(default=0.02, gt=0, lt=1)
-    """What a new anchor may be worse by than the old one, in units of the reward."""
+    """By how much a new anchor may be worse than the old one, in units of the reward."""
     comparison_tolerance: float = Field(default=0.01, ge=0, lt=1)
-    """What serves may be worse by than the anchor, for good; beyond it, it is rolled back."""
+    """By how much what serves may be worse than the anchor, for good; beyond that, it is rolled
+    back."""
     comparison_alpha: float = Field(default=0.05, gt=0, lt=1)
     """The probability that a trial proves a checkpoint that is worse by the margin."""
     comparison_run_length: float = Field(default=1440, ge=24)
     """The fewest hours from one false rollback to the next, on average."""
     comparison_block: int | None = Field(default=None, ge=1, le=24)
-    """Hours that trials, the slow detector and a ramp take as one, where what suits a policy in one
-    hour does so in the next. Without it: 1, 4 or 12, by what earlier trials show beyond chance.
-    `babylon-tasks compare status` says when another comparison would take more than this one."""
+    """How many hours trials, the slow detector and a ramp take as one, where what suits a policy in
+    one hour suits it in the next. Without it: 1, 4 or 12, by what earlier trials show beyond
+    chance. `babylon-tasks compare status` says when another comparison would take more than this
+    one."""
     comparison_reward_lower: float = Field(default=0.0, ge=0, le=1)
     """An agent's mean reward in an hour counts as this at least."""
     comparison_reward_upper: float = Field(default=1.0, ge=0, le=1)

@@ -33,11 +33,11 @@ class CostSettings(EnvironmentSettings):
 
     budget: float | None = Field(default=None, gt=0)
     """The most that learning (training, judge, screens) of a lineage may cost in
-    `BABYLON_BUDGET_HOURS`, in US dollars. Once it is spent no step is planned until less is; what
-    has begun is ended, scoring and serving go on. It needs a price of training. Without it: no
-    bound."""
+    `BABYLON_BUDGET_HOURS`, in US dollars. Once it is spent no step is planned until less of it is;
+    what has begun is finished, scoring and serving go on. It needs a price of training. Without it:
+    no bound."""
     budget_hours: float = Field(default=24, gt=0, le=720)
-    """The last hours that `BABYLON_BUDGET` is for."""
+    """How many of the last hours `BABYLON_BUDGET` covers."""
 
     @model_validator(mode="after")
     def _cost(self) -> Self:

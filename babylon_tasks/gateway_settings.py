@@ -71,9 +71,9 @@ class GatewaySettings(ProcessSettings):
     """The most time for one answer."""
     gateway_trainer_seconds: float = Field(default=15, gt=0)
     """With a fallback: the most time that the trainer gets for an answer before the fallback is
-    asked, and never more than half of `BABYLON_GATEWAY_TIMEOUT_SECONDS`. More than its long answers
-    take, less than agents wait: Babylon's clients give up after 20 s where an answer may have less
-    than 500 tokens, otherwise after 60."""
+    asked, and never more than half of `BABYLON_GATEWAY_TIMEOUT_SECONDS`. Set it to more than its
+    long answers take and less than agents wait: Babylon's clients give up after 20 s where an
+    answer may have fewer than 500 tokens, otherwise after 60."""
     gateway_spool_dir: Path = Path(".babylon/calls")
     """Where captured calls wait for Postgres. Several gateways may share the folder: each takes
     over what a dead one has left there."""

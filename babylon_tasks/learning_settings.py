@@ -32,13 +32,14 @@ class LearningSettings(EnvironmentSettings):
     min_reward_spread: float = Field(default=1e-3, ge=0)
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
     exploration_share: float = Field(default=1 / 16, ge=0, lt=0.25)
-    """Where at most this share of an hour's answers to a kind of question lost, groups without a
-    failed action of which at most twice as many earned less than the rest are settled and left out:
-    so a policy goes on trying what it does not prefer, and learns again once the world has changed.
-    1/16 needs groups of 8: in smaller ones one member is more. 0: no group is settled."""
+    """Where at most this share of an hour's answers to a kind of question lost, a group is settled,
+    and left out, if no action in it failed and at most twice this share of its members earned less
+    than the rest: so a policy goes on trying what it does not prefer, and learns again once the
+    world has changed. 1/16 needs groups of 8: in smaller ones one member is more. 0: no group is
+    settled."""
     max_staleness_steps: int = Field(default=8, ge=0)
-    """Calls of a checkpoint more training steps than this away from the parent of the next step are
-    refused as `stale`, unless it serves. Held checkpoints do not count."""
+    """Calls of a checkpoint that is more training steps than this away from the parent of the next
+    step are refused as `stale`, unless it serves. Held checkpoints do not count."""
     max_staleness_hours: int = Field(default=168, ge=1)
     """An hour further behind the newest sealed one is not trained on; its left-over trajectories
     are refused as `stale`. Raise it to train on a backfill of older hours."""
@@ -79,8 +80,8 @@ class LearningSettings(EnvironmentSettings):
     """Whether a group's advantages are divided by the standard deviation of its rewards. Without
     it: `true`, as ART does."""
     advantage_balance: float = Field(default=0.0, ge=0, lt=1)
-    """How much less answers count that earned less than their group's mean, as a share of what the
-    others count. 0: as much. Raise it where policies drift to one answer for everything: of two
+    """How much less an answer counts if it earned less than its group's mean, as a share of what
+    the others count. 0: no less. Raise it where policies drift to one answer for everything: of two
     answers it makes the rarer one likelier (docs/learning.md)."""
     max_importance_ratio: float | None = Field(default=None, ge=1)
     """The most that an answer counts because it has become likelier since it was sampled. Without
@@ -118,8 +119,9 @@ class LearningSettings(EnvironmentSettings):
     max_eval_tokens: int = Field(default=120_000, gt=0)
     """The most tokens in the held-out groups that checkpoints are compared on, estimated, each
     prompt and each different answer once. Every second group is of the newest two hours. At least
-    `BABYLON_MIN_EVAL_GROUPS` groups are taken; one of more than all of it is left out. Lower it if
-    comparing takes too long; with fewer groups the gate stops less (docs/learning.md)."""
+    `BABYLON_MIN_EVAL_GROUPS` groups are taken; a group that alone has more tokens is left out.
+    Lower it if comparing takes too long; with fewer groups the gate stops less
+    (docs/learning.md)."""
     min_eval_groups: int = Field(default=4, ge=1)
     """With fewer groups the checkpoint is held."""
     min_eval_coverage: float = Field(default=0.05, ge=0, le=1)
