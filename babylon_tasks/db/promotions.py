@@ -169,7 +169,7 @@ def not_begun(lineage: str) -> CheckpointNotFound:
     """Make the error for a lineage that has not been trained or served yet."""
     return CheckpointNotFound(
         f"lineage {lineage} does not exist yet: no worker has served or trained it yet; "
-        "start a worker on queue gpu, or check BABYLON_LINEAGE"
+        "start a gpu-worker, or check BABYLON_LINEAGE"
     )
 
 

@@ -41,7 +41,7 @@ class Serving(ServingRow, frozen=True):
         if self.base_url is None:
             raise NothingServes(
                 f"{self.inference_name} has no address yet: no trainer has served this "
-                "lineage; start a worker on queue gpu, then call serving() again"
+                "lineage; start a gpu-worker, then call serving() again"
             )
         key = self.api_key(read(AgentSettings) if settings is None else settings)
         return client.openai_client(base_url=self.base_url, api_key=key, **options)

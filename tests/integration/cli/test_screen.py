@@ -59,7 +59,7 @@ def test_without_a_server_or_a_checkpoint_it_says_what_to_do(
     assert unknown.code == 1
     assert "babylon@9 is not a checkpoint that can be asked" in unknown.err
     assert nowhere.code == 1
-    assert "start a worker on queue gpu" in nowhere.err
+    assert "start a gpu-worker" in nowhere.err
 
 
 @pytest.mark.usefixtures("lineage")
