@@ -15,6 +15,7 @@ from babylon_tasks.cli.babylon_checks import babylon, rows
 from babylon_tasks.cli.backend_checks import backend
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
 from babylon_tasks.cli.gateway_checks import captures
+from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.process_checks import (
     MAX_SKEW_SECONDS,
     celery_variables,
@@ -73,7 +74,7 @@ def postgres(settings: Settings) -> Iterator[Finding]:
         ):
             names = [entry.name for entry in entries if entry.state == state]
             if names:
-                detail = f"{len(names)} migrations {state}: {', '.join(names)}"
+                detail = f"{counted(len(names), 'migration')} {state}: {', '.join(names)}"
                 yield Finding("schema", cast("CheckResult", outcome), detail, todo)
         if any(entry.state in ("pending", "changed") for entry in entries):
             return
@@ -115,7 +116,7 @@ def _tripped(connection: Connection, settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "tripwires",
             "warn",
-            f"{len(kept)} windows are not trained on, the oldest {kept[0]}: {kinds}",
+            f"not trained on: {counted(len(kept), 'window')}, the oldest {kept[0]}: {kinds}",
             "`babylon-tasks tripwires list --open` has the evidence; fix the cause, or let them "
             "through with `babylon-tasks tripwires accept WINDOW`; docs/tripwires.md",
         )
