@@ -13,10 +13,21 @@ from shell import variables, violation
 
 from babylon_tasks.setting_names import RETIRED
 from babylon_tasks.tasks.app import training_queue
+from tests.command_tree import every_command
 
 BLOCKS = [block for path in documents() for block in commands(path)]
 NAMED = re.compile(r"\bBABYLON_[A-Z][A-Z_]*[A-Z]\b")
 DOCUMENT = re.compile(r"[\w-]+\.md\b")
+QUOTED = re.compile(r"`(\S[^`\n]*)`")
+OPTIONS = {
+    " ".join(name): {option for one in command.params for option in one.opts} | {"--help-json"}
+    for name, command in every_command()
+}
+OF_OTHERS = {
+    *("--brief", "--build-arg", "--generation-config", "--measured", "--only", "--pdb"),
+    *("--resume.step", "--secret", "--trajectories"),
+    *("--help", "--help-json", "--install-completion", "--version"),  # of all of ours
+}
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?!https?:)([^)#]*)(#[^)]*)?\)|!\[[^\]]*\]\(([^)]+)\)")
 
 
@@ -62,6 +73,45 @@ def test_a_document_points_only_at_what_is_there(path: Path) -> None:
         assert target.exists(), target
         if heading:
             assert heading[1:] in anchors(target), f"{target.name} has no heading {heading}"
+
+
+def named_wrongly(quote: str) -> set[str]:
+    """What a quoted command, or an option by itself, has that there is not."""
+    typed = quote.removeprefix("babylon-tasks ").split()
+    given = {word for word in typed if re.fullmatch("--[a-z.-]+", word)}
+    for name in (" ".join(typed[:2]), typed[0]):
+        if name in OPTIONS:
+            return given - OPTIONS[name]
+    if quote.startswith("--"):
+        return {typed[0]} & given - set().union(*OPTIONS.values(), OF_OTHERS)
+    known = typed[0] in {name.partition(" ")[0] for name in OPTIONS} | OF_OTHERS
+    return set() if known or not quote.startswith("babylon-tasks ") else {typed[0]}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in documents() if path.name != "CHANGELOG.md"],
+    ids=lambda path: path.name,
+)
+def test_a_sentence_names_only_commands_and_options_that_there_are(path: Path) -> None:
+    sentences = re.sub("^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    wrong = {quote: named_wrongly(quote) for quote in QUOTED.findall(sentences)}
+    assert {quote: what for quote, what in wrong.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    ("quote", "wrong"),
+    [
+        ("babylon-tasks windows backfill --sinse HOUR", {"--sinse"}),
+        ("babylon-tasks backfill", {"backfill"}),
+        ("compare start --anchor", {"--anchor"}),
+        ("--backfill", {"--backfill"}),
+        ("babylon-tasks windows retry WINDOW", set()),
+        ("--since", set()),
+    ],
+)
+def test_a_quoted_command_that_there_is_not_is_found(quote: str, wrong: set[str]) -> None:
+    assert named_wrongly(quote) == wrong
 
 
 def test_every_document_that_a_file_names_is_there() -> None:
