@@ -32,11 +32,14 @@ _decoder = json.JSONDecoder()
 def read_answer(text: str, prompt: str) -> AgentAction | None:
     """Read an answer to a prompt; None where no agent could act upon it.
 
-    A market or ticker that it names must be in the prompt: another one is made up.
+    A market or ticker that it names must be in the prompt: another one is made up. Babylon's own
+    trades need one.
     """
     answer = _THOUGHT.sub("", text, count=1).strip()
     action = _of_object(answer) if "{" in answer else _of_word(answer)
     if action is None or unknown_side(action) is not None:
+        return None
+    if expects_rise(action) is not None and not is_taken(action):
         return None
     named = (action.market_id, action.ticker)
     return action if all(name is None or name in prompt for name in named) else None
@@ -86,16 +89,28 @@ def _of_object(answer: str) -> AgentAction | None:
     name = next((found[key] for key in _NAMES if isinstance(found.get(key), str)), None)
     if name is None or not name.strip() or not kind(name).known:
         return None
-    parameters = found.get("parameters")
-    recorded = {
-        "actionType": name,
-        "success": True,
-        "parameters": parameters if isinstance(parameters, dict) else found,
-    }
+    recorded = {"actionType": name, "success": True, "parameters": _parameters(found, name)}
     try:
         return read_action(msgspec.convert(recorded, RecordedAction))
     except (msgspec.ValidationError, RecursionError):
         return None
+
+
+def _parameters(found: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what an object says of its action: in it, or under a key of its own.
+
+    Babylon asks for both: ``parameters`` beside most actions, ``trade`` where it asks for one.
+    """
+    parameters, trade = found.get("parameters"), found.get("trade")
+    if isinstance(parameters, dict):
+        return parameters
+    if not isinstance(trade, dict) or kind(name).idle:
+        return found
+    return {
+        "marketType": trade.get("type"),
+        "marketId": trade.get("market"),
+        "side": trade.get("action"),
+    }
 
 
 def _object(answer: str) -> dict[str, Any] | None:

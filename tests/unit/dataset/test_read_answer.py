@@ -18,6 +18,12 @@ def trade(side: str = "buy_no", market: str = "m-2", **keys: object) -> str:
     return json.dumps({"thought": "low", "action": "TRADE", "parameters": parameters} | keys)
 
 
+def one_trade(side: str, market: str = "m-2", of: str = "prediction", action: str = "trade") -> str:
+    """As Babylon's trading service asks for it."""
+    wanted = {"type": of, "market": market, "action": side, "amount_in_points": 50}
+    return json.dumps({"action": action, "trade": wanted})
+
+
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
@@ -34,6 +40,12 @@ def trade(side: str = "buy_no", market: str = "m-2", **keys: object) -> str:
         ('{"action": "WAIT"}', "nothing"),
         ('{"action": "POST", "parameters": {"content": "to the moon"}}', "post"),
         ('{"action": "buy_shares", "marketId": "m-2", "side": "NO"}', "fall"),
+        (one_trade("buy_yes"), "rise"),
+        (one_trade("buy_no"), "fall"),
+        (one_trade("open_short", "ACME", "perp"), "fall"),
+        (one_trade("buy_yes", "none", action="hold"), "nothing"),
+        ('{"action": "hold", "reasoning": "all is dear"}', "nothing"),
+        ('{"action": "trade", "trade": null}', "nothing"),
     ],
 )  # fmt: skip
 def test_what_an_answer_decides(text: str, meant: str) -> None:
@@ -57,6 +69,10 @@ def test_what_an_answer_decides(text: str, meant: str) -> None:
         '["TRADE"] {1}',
         trade("sideways"),
         trade(market="m-9"),
+        one_trade("buy_yes", "m-9"),
+        one_trade("sideways"),
+        one_trade("buy_yes", market=""),
+        '{"action": "TRADE", "parameters": {"side": "buy_no", "amount": 25}}',
         "{" * 50_000,
         '{"action": ' + "9" * 10_000 + "}",
     ],
