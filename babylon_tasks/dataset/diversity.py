@@ -14,7 +14,7 @@ from statistics import fmean
 from msgspec import Struct
 
 from babylon_tasks.dataset.keys import kind_of_key
-from babylon_tasks.dataset.read_answer import comes_to, read_answer
+from babylon_tasks.dataset.read_answer import decides, in_words, read_answer
 from babylon_tasks.records import Group, LlmCall, Member
 
 Says = Mapping[str, float]  # what answers to a group come to, by probability
@@ -43,8 +43,13 @@ class GroupAnswers(Struct, frozen=True):
 
 
 def says(member: Member) -> str:
-    """Say what a member's answers come to, each once: doing the same twice is no difference."""
-    return "+".join(sorted({comes_to(call.response, _asked(call)) for call in member.calls}))
+    """Say what a member's answers come to, each once: doing the same twice is no difference.
+
+    Nor is what was said beside what was done, as where an agent thinks aloud, or is asked again for
+    what nobody could read.
+    """
+    words = {in_words(call.response) for call in member.calls}
+    return "+".join(sorted(_done(member) or words))
 
 
 def sampled(members: Iterable[Member]) -> dict[str, float]:
@@ -67,12 +72,7 @@ def is_contested(group: Group) -> bool:
     Where all did the same, rewards say what it costs to fail, but not whether this pays: what
     nobody did counts as the worst (Dudik et al. 2011), however right it is.
     """
-    acted = {
-        says(member)
-        for member in group.members
-        if any(read_answer(call.response, _asked(call)) for call in member.calls)
-    }
-    return len(acted) > 1
+    return len({done for member in group.members if (done := _done(member))}) > 1
 
 
 def answers(groups: Iterable[Group]) -> tuple[GroupAnswers, ...]:
@@ -92,7 +92,13 @@ def by_kind(kinds: Sequence[str], of_groups: Sequence[Says]) -> dict[str, Divers
     return {kind: _diversity(found[kind]) for kind in most}
 
 
-def _asked(call: LlmCall) -> str:
+def _done(member: Member) -> frozenset[str]:
+    """Read what a member's answers decide; nothing of those that nobody can act upon."""
+    read = (read_answer(call.response, _prompt(call)) for call in member.calls)
+    return frozenset(decides(action) for action in read if action is not None)
+
+
+def _prompt(call: LlmCall) -> str:
     return "\n".join(text for _, text in call.messages)
 
 

@@ -53,12 +53,6 @@ def decides(action: AgentAction) -> str:
     return action.action_type.strip().lower() if is_taken(action) else "nothing"
 
 
-def comes_to(text: str, prompt: str) -> str:
-    """Say what an answer comes to: what it decides, or else its words."""
-    action = read_answer(text, prompt)
-    return in_words(text) if action is None else decides(action)
-
-
 def in_words(text: str) -> str:
     """Name an answer by its words: the same for all that differ in spaces and capitals only."""
     words = " ".join(text.split()).casefold()

@@ -24,6 +24,11 @@ def group(*said: str, key: str = "s", paid: str = "") -> Group:
     )
 
 
+def in_calls(*said: str) -> Member:
+    """One who was asked several times, for an action and for words."""
+    return Member(" ".join(said), 0.5, tuple(LlmCall("m", QUESTION, text, 1.0) for text in said))
+
+
 def test_answers_that_come_to_the_same_are_the_same_whatever_their_words() -> None:
     (found,) = answers([group("Yes", "YES.", '{"action": "buy_yes"}', "No")])
 
@@ -42,6 +47,16 @@ def test_who_does_the_same_in_each_step_says_one_thing() -> None:
 
     assert sampled(members) == {"rise": 1.0}
     assert sampled([Member("a", 1.0, (call, other, call))]) == {"fall+rise": 1.0}
+
+
+def test_what_is_said_beside_an_act_is_no_difference() -> None:
+    members = (in_calls("So I think", "low rates", "Yes"), in_calls("Yes", "Well then"))
+    silent = [in_calls("Well", "then"), in_calls("THEN", "well"), in_calls("well")]
+
+    assert sampled(members) == {"rise": 1.0}
+    assert sorted(sampled(silent).values()) == [1 / 3, 2 / 3], "of who did nothing, all the words"
+    assert not is_contested(Group("h", "s", members))
+    assert is_contested(Group("h", "s", (*members, in_calls("No", "Well then"))))
 
 
 def test_what_paid_best_is_known_by_its_mean_reward() -> None:
