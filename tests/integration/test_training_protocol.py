@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from factories import WINDOW, llm_call
 from scored_windows import column, hour, scored_window
@@ -134,6 +135,27 @@ def test_the_learning_rate_and_the_manifest_reach_the_trainer(
     hashes = column(connection, "SELECT manifest_hash FROM training.steps ORDER BY id")
     assert [request.manifest_hash for request in trainer.requests] == hashes
     assert len(set(hashes)) == 2
+
+
+def test_what_is_set_of_the_loss_reaches_the_trainer_by_the_manifest(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    loss = {
+        "kl_coefficient": 0.125,
+        "seed": 7,
+        "scale_rewards": False,
+        "max_importance_ratio": 3.0,
+        "advantage_balance": 0.25,
+    }
+    settings = make_settings(**loss)
+    trainer = peer(settings)
+    scored_window(connection)
+
+    train(settings, trainer)
+
+    [config] = column(connection, "SELECT manifest -> 'config' FROM training.steps")
+    asked = msgspec.structs.asdict(trainer.requests[0])
+    assert [config | loss, asked | loss] == [config, asked]
 
 
 def test_dead_branches_make_neither_the_data_nor_the_learning_rate_older(

@@ -67,11 +67,10 @@ def test_a_step_is_a_job_and_each_gradient_step_is_reported(
 def test_the_groups_travel_with_rewards_log_probabilities_and_token_ids(
     remote: Trainer, peer: WandbPeer, tmp_path: Path
 ) -> None:
-    remote.train(train_request(tmp_path, GROUPS, base_step=1, learning_rate=3e-5))
+    remote.train(train_request(tmp_path, GROUPS, base_step=1))
 
     [job] = peer.jobs.values()
     sent = job.request
-    assert sent.experimental_config["learning_rate"] == 3e-5
     [one] = sent.trajectory_groups
     assert [trajectory["reward"] for trajectory in one["trajectories"]] == [0.9, 0.1]
     system, user, choice = one["trajectories"][0]["messages_and_choices"]
@@ -92,6 +91,18 @@ def test_what_travels_is_what_is_listed(remote: Trainer, peer: WandbPeer, tmp_pa
         if field.only in (None, installed().release)
     }
     assert {sent for call, body in peer.bodies for sent in fields_of(call, body)} == listed
+
+
+def test_what_is_set_of_the_loss_is_sent(remote: Trainer, peer: WandbPeer, tmp_path: Path) -> None:
+    loss = {"learning_rate": 3e-5, "scale_rewards": False, "advantage_balance": 0.25}
+    request = train_request(tmp_path, GROUPS, base_step=1, max_importance_ratio=3.0, **loss)
+
+    remote.train(request)
+
+    [job] = peer.jobs.values()
+    sent = job.request.experimental_config
+    assert sent | loss == sent
+    assert sent["max_negative_advantage_importance_sampling_weight"] == 3.0
 
 
 def test_the_kl_coefficient_is_sent_where_art_has_it(
