@@ -118,7 +118,8 @@ class LearningSettings(EnvironmentSettings):
     # evaluation and promotion
     max_eval_tokens: int = Field(default=120_000, gt=0)
     """The most tokens in the held-out groups that checkpoints are compared on, estimated, each
-    prompt and each different answer once. Every second group is of the newest two hours. At least
+    prompt and each different answer once. Every second group that is read for it is of the newest
+    two hours; those in which agents acted differently are taken first. At least
     `BABYLON_MIN_EVAL_GROUPS` groups are taken; a group that alone has more tokens is left out.
     Lower it if comparing takes too long; with fewer groups the gate stops less
     (docs/learning.md)."""

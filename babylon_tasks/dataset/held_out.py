@@ -1,10 +1,11 @@
 """Which held-out groups checkpoints are evaluated on: PURE, and changed by new windows only.
 
 Two checkpoints can only be compared on the same set, so within a window the choice is by rank
-and never varies. The set lives in the present: every second group is of the newest hours, whatever
-the budget, and the rest is spread over age by hash, so that what is not asked today is not
-forgotten. A question that many agents were asked makes several groups, but each question
-contributes one group before any contributes a second.
+and never varies. The set lives in the present: every second group that is read for it is of the
+newest hours, whatever the budget, and the rest is spread over age by hash, so that what is not
+asked today is not forgotten. A question that many agents were asked makes several groups, but each
+question contributes one group before any contributes a second. Of what is read, groups in which
+members acted differently come first.
 """
 
 from __future__ import annotations
