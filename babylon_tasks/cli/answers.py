@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.cli.output import counted
+from babylon_tasks.dataset.diversity import in_short
 
 _Read = TypeVar("_Read")
 
@@ -24,7 +25,7 @@ class _Diversity(Struct):
     entropy: float
 
     def __str__(self) -> str:
-        return f"{self.share:.0%} {self.commonest}, entropy {self.entropy:.2f}"
+        return f"{self.share:.0%} {in_short(self.commonest)}, entropy {self.entropy:.2f}"
 
 
 class _Compared(Struct):

@@ -14,7 +14,7 @@ from statistics import fmean
 from msgspec import Struct
 
 from babylon_tasks.dataset.keys import kind_of_key
-from babylon_tasks.dataset.read_answer import decides, in_words, read_answer
+from babylon_tasks.dataset.read_answer import decides, in_words, is_of_words, read_answer
 from babylon_tasks.records import Group, LlmCall, Member
 
 Says = Mapping[str, float]  # what answers to a group come to, by probability
@@ -50,6 +50,14 @@ def says(member: Member) -> str:
     """
     words = {in_words(call.response) for call in member.calls}
     return "+".join(sorted(_done(member) or words))
+
+
+def in_short(meaning: str) -> str:
+    """Name what answers come to, for people: words that nobody can act upon are kept as a hash."""
+    if not meaning:
+        return "no words"
+    hashes = map(is_of_words, meaning.split("+"))
+    return "the same words" if all(hashes) else meaning
 
 
 def sampled(members: Iterable[Member]) -> dict[str, float]:
@@ -108,7 +116,7 @@ def _diversity(of_groups: Sequence[Says]) -> Diversity:
         for meaning, probability in one.items():
             total[meaning] += probability
     commonest = max(total, key=lambda meaning: (total[meaning], meaning), default="")
-    share = total[commonest] / len(of_groups) if commonest else 0.0
+    share = total.get(commonest, 0.0) / len(of_groups)
     known = math.fsum(total.values()) / len(of_groups)
     return Diversity(len(of_groups), commonest, share, fmean(map(_entropy, of_groups)), known)
 

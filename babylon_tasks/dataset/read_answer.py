@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import zlib
+from string import hexdigits
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ _TRIED = 8  # opening braces at which an object may begin
 # A text that zlib shortens so much says the same again and again: prose stays above 0.4, JSON
 # above 0.25.
 _LONG, _SHORTENED = 200, 0.2
+
+_DIGITS = 16  # of a hash of words
 
 _decoder = json.JSONDecoder()
 
@@ -56,7 +59,12 @@ def decides(action: AgentAction) -> str:
 def in_words(text: str) -> str:
     """Name an answer by its words: the same for all that differ in spaces and capitals only."""
     words = " ".join(text.split()).casefold()
-    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16] if words else ""
+    return hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:_DIGITS] if words else ""
+
+
+def is_of_words(meaning: str) -> bool:
+    """Check whether that is what ``in_words`` makes, and no action's name."""
+    return not meaning or (len(meaning) == _DIGITS and set(meaning) <= set(hexdigits))
 
 
 def repeats(text: str) -> bool:

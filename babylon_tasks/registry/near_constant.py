@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import compress
 
-from babylon_tasks.dataset.diversity import Diversity, GroupAnswers, Says, by_kind
+from babylon_tasks.dataset.diversity import Diversity, GroupAnswers, Says, by_kind, in_short
 
 OF_ANSWERS = 0.95  # a share of them that come to the same
 # At .95 two of five groups of 16 have no dissenter, and teach nothing; at .90 one.
@@ -88,9 +88,10 @@ def collapse(answers: Answers, *, better: bool) -> str | None:
         where = f"{kind}: " if kind else ""
         pays_less = _pays(ours, best) <= ours.share - _PAYS_LESS
         if is_near_constant(ours.share, theirs.share, _OF_PROBABILITY) and pays_less:
+            now, before = in_short(ours.commonest), in_short(theirs.commonest)
             return (
-                f"{where}{ours.share:.0%} of what it would say comes to {ours.commonest}, of what "
-                f"serves {theirs.share:.0%} to {theirs.commonest}"
+                f"{where}{ours.share:.0%} of what it would say comes to {now}, of what serves "
+                f"{theirs.share:.0%} to {before}"
             )
         settled = ours.entropy < _SETTLED and ours.known >= _KNOWN
         if settled and theirs.entropy > ours.entropy and not better:

@@ -6,7 +6,14 @@ import math
 
 import pytest
 
-from babylon_tasks.dataset.diversity import answers, by_kind, is_contested, sampled
+from babylon_tasks.dataset.diversity import (
+    answers,
+    by_kind,
+    in_short,
+    is_contested,
+    sampled,
+    says,
+)
 from babylon_tasks.dataset.keys import kind_of_key
 from babylon_tasks.records import Group, LlmCall, Member
 
@@ -88,3 +95,25 @@ def test_a_kind_of_question_is_what_the_key_says_of_archetype_and_decision() -> 
 
 def test_without_any_answer_nothing_is_commonest() -> None:
     assert by_kind(["a"], [{}])["a"].share == 0.0
+
+
+def test_an_empty_answer_to_everything_is_one_answer_to_everything() -> None:
+    silent = answers([group("", " ", "Yes")] * 2)
+    found = by_kind([one.kind for one in silent], [one.sampled for one in silent])
+
+    assert found[""].share == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (("Yes",), "rise"),
+        (("Yes", "WAIT"), "nothing+rise"),
+        (("",), "no words"),
+        (("who knows",), "the same words"),
+        (("who knows", "well"), "the same words"),
+        (("", "well"), "the same words"),
+    ],
+)
+def test_what_answers_come_to_is_named_for_people(said: tuple[str, ...], named: str) -> None:
+    assert in_short(says(in_calls(*said))) == named

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from babylon_tasks.dataset.diversity import GroupAnswers
+from babylon_tasks.dataset.read_answer import in_words
 from babylon_tasks.registry.near_constant import collapse, compare_answers
 
 RISES = [GroupAnswers("", {"rise": 0.5, "fall": 0.5}, "rise")] * 4
@@ -36,6 +37,17 @@ def test_a_collapse_in_small_steps_is_stopped_where_nearly_all_would_be_the_same
     assert collapsed(says(0.89), says(0.85)) is None
     assert collapsed(says(0.91), says(0.89)) is not None
     assert collapsed(says(0.98), says(0.97)) is not None, "nor does what serves become surer of it"
+
+
+def test_a_collapse_to_words_that_nobody_can_act_upon_is_not_named_by_their_hash() -> None:
+    hashed, empty = ([{name: 0.97}] * 8 for name in (in_words("who knows"), ""))
+
+    assert collapsed(hashed, says(0.6)) == (
+        "97% of what it would say comes to the same words, of what serves 60% to rise"
+    )
+    assert collapsed(empty, says(0.6)) == (
+        "97% of what it would say comes to no words, of what serves 60% to rise"
+    )
 
 
 @pytest.mark.parametrize(("candidate", "serving"), [(0.89, 0.5), (0.97, 0.97), (0.96, 0.97)])
