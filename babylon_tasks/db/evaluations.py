@@ -42,13 +42,14 @@ def store(
     coverage: Sequence[float],
     entropy: Sequence[float],
     says: Sequence[Mapping[str, float]],
+    contested: Sequence[bool],
 ) -> None:
     """Write one evaluation; ``groups``: (window, key) in the set's order."""
+    names = ("value", "coverage", "entropy", "says", "contested")
+    figures = zip(values, coverage, entropy, says, contested, strict=True)
     by_group = [
-        {"window": window, "key": key, "value": v, "coverage": c, "entropy": h, "says": meant}
-        for (window, key), v, c, h, meant in zip(
-            groups, values, coverage, entropy, says, strict=True
-        )
+        {"window": window, "key": key, **dict(zip(names, of_group, strict=True))}
+        for (window, key), of_group in zip(groups, figures, strict=True)
     ]
     execute(
         connection,

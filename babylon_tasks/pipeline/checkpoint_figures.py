@@ -7,6 +7,7 @@ from collections.abc import Sequence, Set
 
 from msgspec import Struct
 
+from babylon_tasks.dataset.diversity import is_contested
 from babylon_tasks.db import evaluations
 from babylon_tasks.db.session import Connection, session
 from babylon_tasks.errors import CannotEvaluate
@@ -82,6 +83,7 @@ def _evaluate_missing(
                 coverage=scored.coverage,
                 entropy=scored.entropy,
                 says=scored.says,
+                contested=[is_contested(group) for group in compared.groups],
             )
 
 

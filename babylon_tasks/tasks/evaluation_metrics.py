@@ -24,7 +24,8 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "babylon_evaluation_commonest_answer": (
         "The largest share of the checkpoint's answers to one kind of held-out question that come "
-        "to the same, of kinds with 8 groups or more.",
+        "to the same, of kinds with 8 groups or more; as the gate has it, in those groups alone in "
+        "which agents acted differently, where there are 8.",
         _OF_CHECKPOINT,
     ),
     "babylon_evaluation_groups": ("Held-out groups that the evaluation used.", _OF_CHECKPOINT),

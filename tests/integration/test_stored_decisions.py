@@ -132,6 +132,7 @@ def value(
         coverage=[0.25] * many,
         entropy=[one / 2 for one in values],
         says=[{"rise": one} for one in values],
+        contested=[True] * many,
     )
 
 

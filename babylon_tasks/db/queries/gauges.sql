@@ -58,18 +58,26 @@ FROM training.promotions WHERE lineage = %(lineage)s GROUP BY decision
 
 -- name: evaluation
 -- The newest evaluation of a checkpoint on held-out windows. Its commonest answer is that of one kind
--- of question, with as many groups as the gate wants (registry/near_constant.py).
+-- of question, as the gate has it (registry/near_constant.py): with as many groups as it wants, and
+-- where members acted differently in so many of them, of these alone.
 SELECT value, coverage, entropy, groups,
        (SELECT max(said.share) FROM (
-            SELECT sum(says.value::float8) / asked.groups AS share
-            FROM (SELECT k.kind, g -> 'says' AS says, count(*) OVER (PARTITION BY k.kind) AS groups
-                  FROM jsonb_array_elements(group_values) AS g,
-                       LATERAL (SELECT ARRAY(
-                           SELECT part FROM unnest(string_to_array(g ->> 'key', '|')) AS part
-                           WHERE part ~ '^(archetype|decision)=') AS kind) AS k) AS asked,
-                 jsonb_each_text(asked.says) AS says
-            WHERE asked.groups >= 8
-            GROUP BY asked.kind, asked.groups, says.key) AS said) AS commonest
+            SELECT sum(says.value::float8) / counted.groups AS share
+            FROM (SELECT kind, answers, count(*) OVER (PARTITION BY kind) AS groups
+                  FROM (SELECT k.kind, g -> 'says' AS answers, d.contested,
+                               count(*) FILTER (WHERE d.contested) OVER (PARTITION BY k.kind)
+                                   AS differ
+                        FROM jsonb_array_elements(group_values) AS g,
+                             LATERAL (SELECT ARRAY(
+                                 SELECT part
+                                 FROM unnest(string_to_array(g ->> 'key', '|')) AS part
+                                 WHERE part ~ '^(archetype|decision)=') AS kind) AS k,
+                             LATERAL (SELECT coalesce((g -> 'contested')::boolean, true)
+                                          AS contested) AS d) AS asked
+                  WHERE contested OR differ < 8) AS counted,
+                 jsonb_each_text(counted.answers) AS says
+            WHERE counted.groups >= 8
+            GROUP BY counted.kind, counted.groups, says.key) AS said) AS commonest
 FROM training.evaluations v
 WHERE lineage = %(lineage)s AND step = %(step)s AND {{evaluations.held_out}}
 ORDER BY id DESC

@@ -169,6 +169,7 @@ def test_a_checkpoint_is_reported_with_its_value_on_held_out_hours_alone(
             coverage=(1.0,),
             entropy=(0.5,),
             says=({},),
+            contested=(True,),
         )
 
     found = [one.value for one in reports.models(connection, LINEAGE)]
