@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import structlog
+
 from babylon_tasks.dataset import held_out
 from babylon_tasks.db import changed_rows, old_rows, promotions, scored_trajectories
 from babylon_tasks.db.scored_trajectories import GroupsOfKey
@@ -12,6 +14,8 @@ from babylon_tasks.pipeline import load_groups
 from babylon_tasks.records import Group
 from babylon_tasks.registry import look_back
 from babylon_tasks.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def held_out_set(
@@ -62,8 +66,25 @@ def _read(
     used: bool,
     actor: str,
 ) -> tuple[Group, ...]:
-    loaded = _load(connection, settings, offered, draw=draw, used=used, actor=actor)
-    groups = held_out.fill(loaded, settings.max_eval_tokens, settings.min_eval_groups)
+    most, least = settings.max_eval_tokens, settings.min_eval_groups
+    too_large: list[str] = []
+
+    def fitting() -> Iterator[Group]:
+        for group in _load(connection, settings, offered, draw=draw, used=used, actor=actor):
+            if held_out.tokens(group) <= most:
+                yield group
+            else:
+                too_large.append(group.key)
+
+    groups = held_out.fill(fitting(), most, least)
+    if too_large and len(groups) < least:
+        log.warning(
+            "held_out_groups.omitted",
+            groups=len(groups),
+            left_out=len(too_large),
+            why=f"each of those that are left out has more than {most} tokens",
+            todo="raise BABYLON_MAX_EVAL_TOKENS, or lower BABYLON_MAX_GROUP_SIZE",
+        )
     return tuple(sorted(groups, key=lambda group: (group.window_id, group.key)))
 
 

@@ -9,6 +9,7 @@ from evaluated_checkpoints import LINEAGE, decisions, evaluated, held_out_window
 from factories import WINDOW, exact_call
 from peer import PeerTrainer
 from scored_windows import column, scored_window
+from structlog.testing import capture_logs
 
 from babylon_tasks.dataset import held_out
 from babylon_tasks.db.session import Connection
@@ -147,6 +148,22 @@ def test_every_second_group_is_of_the_newest_hours_up_to_the_budget_but_as_many_
     assert older < "04"
     assert taken(max_eval_tokens=cost) == [older, "05"]  # fewer would decide nothing
     assert taken(max_eval_tokens=cost - 1) == []
+
+
+def test_where_groups_are_left_out_as_too_large_and_too_few_are_left_the_log_says_so(
+    connection: Connection, make_settings: Callable[..., Settings]
+) -> None:
+    held_out_windows(connection, 3)
+
+    with capture_logs() as logged:
+        held_out_set(connection, make_settings(min_eval_groups=4), actor="test")
+    assert logged == [], "there are no more"
+    with capture_logs() as logged:
+        held_out_set(connection, make_settings(max_eval_tokens=1), actor="test")
+
+    (said,) = logged
+    assert (said["event"], said["left_out"], said["groups"]) == ("held_out_groups.omitted", 3, 0)
+    assert "raise BABYLON_MAX_EVAL_TOKENS" in said["todo"]
 
 
 def test_after_five_refusals_in_a_row_the_next_is_evaluated_on_other_groups_of_the_past(
