@@ -16,7 +16,7 @@ from babylon_tasks.dataset.read_answer import decides, in_words, read_answer, re
 from babylon_tasks.decode import AskedCall
 from babylon_tasks.records import AgentAction, LlmCall, Outcome, Outcomes
 from babylon_tasks.scoring.evidence import is_right
-from babylon_tasks.vocabulary import expects_rise
+from babylon_tasks.vocabulary import expects_rise, kind
 
 _NO_BET = 0.5  # between a right bet and a wrong one
 _PROMPT_BYTES = 400_000  # a longer prompt is not asked
@@ -114,11 +114,17 @@ def set_hash(questions: Sequence[HeldOutQuestion]) -> str:
 
 def kinds_with_actions(questions: Iterable[HeldOutQuestion]) -> frozenset[str]:
     """Find the kinds of questions whose recorded answers can be read: such an answer is wanted."""
-    return frozenset(
-        one.kind
-        for one in questions
-        if read_answer(one.answered.response, _prompt(one)) is not None
-    )
+    return frozenset(one.kind for one in questions if _became_what_is_read(one))
+
+
+def _became_what_is_read(question: HeldOutQuestion) -> bool:
+    """Check whether the recorded answer can be read, and is no bet or wait that became a post or a
+    message: a reply to somebody may begin with Yes."""
+    action, became = read_answer(question.answered.response, _prompt(question)), question.action
+    if action is None or became is None:
+        return action is not None
+    wanted, done = kind(action.action_type), kind(became.action_type)
+    return done.trade or done.idle or not (wanted.trade or wanted.idle)
 
 
 def read(question: HeldOutQuestion, text: str, readable: Collection[str]) -> ScreenedAnswer:

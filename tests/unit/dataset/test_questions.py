@@ -93,6 +93,36 @@ def test_where_no_recorded_answer_can_be_read_any_text_is_valid() -> None:
     assert read(free, "A  b", kinds).decides == read(free, "a b", kinds).decides
 
 
+@pytest.mark.parametrize("success", [True, False])
+@pytest.mark.parametrize("done", ["DM", "CREATE_POST", "generate_dm_response"])
+def test_a_reply_that_happens_to_begin_with_yes_makes_no_bets_of_replies(
+    done: str, success: bool
+) -> None:
+    sent = AgentAction(done, success)
+    replies = [question(sent, call=asked("Reply.", text)) for text in ("Yes, I saw it", "Sure!")]
+    replies.append(question(sent, call=asked("Reply.", "Wait, what?")))
+    kinds = kinds_with_actions(replies)
+
+    assert kinds == frozenset()
+    assert all(read(one, "Glad to hear that", kinds).valid for one in replies)
+
+
+@pytest.mark.parametrize(
+    ("done", "answer"),
+    [
+        (BET, "Yes"),
+        (AgentAction("HOLD", True), "Wait"),
+        (AgentAction("pending", False), "No"),
+        (AgentAction("CREATE_POST", True), '{"action": "POST", "content": "to the moon"}'),
+        (None, "Yes"),
+    ],
+)
+def test_an_answer_that_became_what_it_says_shows_what_is_wanted(
+    done: AgentAction | None, answer: str
+) -> None:
+    assert len(kinds_with_actions([question(done, call=asked("?", answer))])) == 1
+
+
 def test_each_prompt_is_asked_once_before_any_a_second_time() -> None:
     many = [question(call=asked(f"Will m-{n} rise?")) for n in (1, 1, 1, 2, 3)]
 
