@@ -19,6 +19,7 @@ from babylon_tasks.records import Group, LlmCall, Member
 
 Says = Mapping[str, float]  # what answers to a group come to, by probability
 _MOST_KINDS = 50
+_DIGITS = 9  # a mean of three times .7 is a little less
 
 
 class Diversity(Struct, frozen=True):
@@ -67,11 +68,17 @@ def sampled(members: Iterable[Member]) -> dict[str, float]:
 
 
 def best(group: Group) -> str:
-    """Say what the answers of a group came to that earned the most on average."""
+    """Say what the answers of a group came to that earned the most on average; of several that
+    earned the same, what most of them came to."""
     rewards: dict[str, list[float]] = defaultdict(list)
     for member in group.members:
         rewards[says(member)].append(member.reward)
-    return max(rewards, key=lambda meaning: (fmean(rewards[meaning]), meaning))
+
+    def earned(meaning: str) -> tuple[float, int, str]:
+        paid = rewards[meaning]
+        return round(fmean(paid), _DIGITS), len(paid), meaning
+
+    return max(rewards, key=earned)
 
 
 def is_contested(group: Group) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 import pytest
 
@@ -68,6 +69,21 @@ def test_what_is_said_beside_an_act_is_no_difference() -> None:
 
 def test_what_paid_best_is_known_by_its_mean_reward() -> None:
     assert answers([group("Yes", "No", "No", paid="No")])[0].best == "fall"
+
+
+def test_of_what_paid_the_same_that_counts_which_most_did_and_no_name_or_rounding() -> None:
+    liked, posted = '{"action": "LIKE"}', '{"action": "POST", "content": "to the moon"}'
+    paid = {liked: 0.7, posted: 0.7, "WAIT": 0.1}
+
+    def found(*said: str) -> str:
+        calls = [(text, LlmCall("m", QUESTION, text, 1.0)) for text in said]
+        members = [Member(f"{n}", paid[text], (call,)) for n, (text, call) in enumerate(calls)]
+        return answers([Group("h", "s", tuple(members))])[0].best
+
+    assert fmean([0.7] * 3) < 0.7
+    assert found(posted, "WAIT", liked, liked, liked) == "like"
+    assert found(liked, "WAIT", posted, posted, posted) == "post"
+    assert found(liked, "WAIT", "WAIT", "WAIT") == "like", "what most did paid less"
 
 
 def test_a_group_is_contested_where_two_who_could_act_acted_differently() -> None:
