@@ -29,7 +29,7 @@ class LearningSettings(EnvironmentSettings):
     max_group_size: int = Field(default=16, ge=2)
     """The most trajectories in one group. More comparable ones make several groups. Lower it if
     one group exceeds the token budget or the memory."""
-    min_reward_spread: float = Field(default=1e-3, ge=0)
+    min_reward_spread: float = Field(default=1e-3, ge=0, lt=1)
     """A group whose rewards differ by no more than this teaches nothing and is left out."""
     exploration_share: float = Field(default=1 / 16, ge=0, lt=0.25)
     """Where at most this share of an hour's answers to a kind of question lost, a group is settled,
@@ -63,7 +63,7 @@ class LearningSettings(EnvironmentSettings):
     learning_rate: float | None = Field(default=None, gt=0)
     """The first learning rate. Without it: 4e-4 for a model of less than 500 million parameters
     that `cpu` trains, else 1e-5, from ART's own examples. `doctor` shows which applies."""
-    final_learning_rate: float | None = Field(default=None, ge=0)
+    final_learning_rate: float | None = Field(default=None, gt=0)
     """The learning rate after the decay; never more than the first. Without it: 4e-5 or 5e-6,
     likewise; a tenth of `BABYLON_LEARNING_RATE` if that is set."""
     learning_rate_warmup_steps: int = Field(default=0, ge=0)
