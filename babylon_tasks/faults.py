@@ -110,6 +110,7 @@ _CLASSES = {
 # Status codes of HTTP. Others, as 400 and 404, are about what was sent.
 _STATUS = {
     401: Fault.MISCONFIGURED,
+    402: Fault.SERVICE_REFUSES,  # until somebody pays: no credit is left, or a cap is reached
     403: Fault.MISCONFIGURED,
     407: Fault.MISCONFIGURED,
     408: Fault.CONNECTION_LOST,

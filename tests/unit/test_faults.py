@@ -61,6 +61,7 @@ CASES = [
     (answered(503), Fault.SERVICE_REFUSES),
     (answered(500), Fault.SERVICE_REFUSES),
     (answered(429), Fault.SERVICE_REFUSES),
+    (answered(402), Fault.SERVICE_REFUSES),
     (answered(401), Fault.MISCONFIGURED),
     (answered(403), Fault.MISCONFIGURED),
     (answered(400), Fault.WINDOW),
