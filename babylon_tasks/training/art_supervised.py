@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from babylon_tasks.errors import TrainingError
 from babylon_tasks.records import Group, LlmCall
 from babylon_tasks.step_records import SupervisedConfig
 from babylon_tasks.training.art_interface import GRADIENT_STEPS_METRIC, installed
@@ -57,11 +56,8 @@ async def followed_gradient_steps(client: Any, job: str) -> AsyncIterator[dict[s
             elif event.type == "gradient_step":
                 measured = {name: float(value) for name, value in event.data.items()}
                 yield {**_canonicalize_upstream_metrics(measured), GRADIENT_STEPS_METRIC: steps}
-            elif event.type == "training_ended":
+            elif event.type == "training_ended":  # ART ignores what it does not know; so do we
                 return
-            elif event.type == "training_failed":  # ART ignores what it does not know; so do we
-                why = event.data.get("error_message", "no reason was given")
-                raise TrainingError(f"W&B's supervised job {job} failed: {why}")
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -61,6 +61,9 @@ def one_job(jobs: Any, reference: str | None, report: Callable[[str], None]) -> 
                 raise _renamed("an event", "num_sequences")
             if event.type == "training_failed":
                 report(NOT_ASKED)
+                # ART's RuntimeError would be read as our own: as want of memory, or of a GPU, here.
+                why = event.data.get("error_message", "no reason was given")
+                raise TrainingError(f"W&B's job {fields['training_job_id']} failed: {why}")
             yield event
 
     jobs.create, jobs.events.list = create, events

@@ -102,12 +102,20 @@ def test_a_verified_step_is_committed_after_a_crash(
     assert not list(settings.data_dir.rglob("lease-*.json"))
 
 
+@pytest.mark.parametrize(
+    "why",
+    ["the accelerator caught fire", "CUDA out of memory", "No space left on device (os error 28)"],
+)
 def test_a_job_that_failed_is_not_followed(
-    connection: Connection, settings: Settings, remote: Trainer, peer: WandbPeer
+    connection: Connection, settings: Settings, remote: Trainer, peer: WandbPeer, why: str
 ) -> None:
-    peer.fails = "the accelerator caught fire"
+    peer.fails = why
 
-    assert "caught fire" in str(train(settings, remote).reason)
+    outcome = train(settings, remote)
+
+    assert f"job-1 failed: {why}" in str(outcome.reason)
+    assert outcome.fault == "window", "neither memory nor disk are ours"
+    assert column(connection, "SELECT training_tries FROM training.windows") == [1]
     assert job(connection) is None
     peer.fails = None
     assert train(settings, remote).action == "committed"
