@@ -93,5 +93,5 @@ def _surely_not_begun(error: BaseException) -> bool:
     """Whether the service refused, or was never reached; after any other error nobody knows."""
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
-        return 400 <= status < 500 or status == 503
+        return (400 <= status < 500 and status != 408) or status == 503
     return type(error.__cause__).__name__ in _NOT_BEGUN

@@ -247,14 +247,19 @@ def test_a_job_that_fails_says_why_and_is_not_followed_again(
     assert reported[-1].job == ""
 
 
-def test_a_refused_request_begins_no_job(train: Train, peer: WandbPeer) -> None:
-    peer.answers = [429]
+@pytest.mark.parametrize(
+    ("status", "known"), [(402, ["?", ""]), (429, ["?", ""]), (408, ["?"]), (502, ["?"])]
+)
+def test_a_refused_request_begins_no_job_and_one_that_was_given_up_may(
+    train: Train, peer: WandbPeer, status: int, known: list[str]
+) -> None:
+    peer.answers = [status]
     reported: list[RequestProgress] = []
 
-    with pytest.raises(Exception, match="429"):
+    with pytest.raises(Exception, match=str(status)):
         train(GROUPS, reported)
 
-    assert [progress.job for progress in reported] == ["?", ""]
+    assert [progress.job for progress in reported] == known
     assert peer.jobs == {}
 
 
