@@ -82,3 +82,8 @@ def old(connection: Connection, lineage: str, *, newest: int, all_: bool) -> lis
 def note_deleted(connection: Connection, ids: Collection[int]) -> None:
     """Note that the files of these are gone."""
     execute(connection, "set_aside.note_deleted", ids=list(ids))
+
+
+def note_gone(connection: Connection, lineage: str, *, after: int) -> None:
+    """Note that W&B has none beyond step ``after``, whoever has deleted them."""
+    execute(connection, "set_aside.note_gone", lineage=lineage, after=after)

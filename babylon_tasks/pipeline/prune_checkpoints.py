@@ -116,7 +116,8 @@ def _elsewhere(
     actor: str,
     dry_run: bool,
 ) -> PrunedCheckpoints:
-    numbers = [one.step for one in aside]
+    # By its number: one that is no longer beyond the head is gone, and its number is another's.
+    numbers = [one.step for one in aside if one.step > lineage.head_step]
     with session(settings) as connection:
         marked = _marked(connection, settings, lineage, None if dry_run else actor)
         old = sorted({*old_checkpoints.to_delete(connection, lineage.name), *marked})

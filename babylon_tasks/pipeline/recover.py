@@ -147,9 +147,12 @@ def align(run: StepRunner, head_step: int) -> None:
     Raises TrainingError otherwise; the leftover of a failed step is set aside.
     """
     backend = run.trainer.backend_step()
-    if backend.step == head_step:
-        return
     lineage = run.lease.lineage
+    if backend.step == head_step:
+        if run.remote:  # the next checkpoint gets the number of one that was deleted unnoted
+            with session(run.settings) as connection:
+                set_aside.note_gone(connection, lineage, after=head_step)
+        return
     if backend.step == head_step + 1:
         with session(run.settings) as connection:
             made_from = None if backend.result is None else backend.result.manifest_hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -112,6 +113,25 @@ def test_at_wandb_a_command_deletes_it(connection: Connection, settings: Setting
     assert prune(settings, trainer, all_=True).set_aside == [1]
 
     assert trainer.deleted == [(1,)]
+    assert set_aside.kept(connection, "babylon") == []
+
+
+def test_at_wandb_its_number_is_the_next_ones_though_nobody_noted_that_it_is_gone(
+    connection: Connection, settings: Settings
+) -> None:
+    """The command was killed after W&B had deleted it, or W&B's answer to it was lost."""
+    scored_window(connection)
+    trainer = peer(settings, falls="uncounted", remote=True, branches=False)
+    train(settings, trainer, WINDOW)
+    shutil.rmtree(trainer.folder / "0001")
+    trainer.falls = None
+
+    assert train(settings, trainer, WINDOW).action == "committed"
+
+    assert set_aside.kept(connection, "babylon") == []
+    connection.execute("UPDATE training.set_aside SET deleted_at = NULL")  # an earlier release
+    assert prune(settings, trainer, all_=True).set_aside == []
+    assert trainer.deleted == [], "it is another checkpoint now"
     assert set_aside.kept(connection, "babylon") == []
 
 

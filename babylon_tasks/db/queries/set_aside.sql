@@ -28,3 +28,8 @@ ORDER BY id
 -- Their files are gone.
 UPDATE training.set_aside SET deleted_at = now()
 WHERE id = ANY (%(ids)s) AND deleted_at IS NULL
+
+-- name: note_gone
+-- Those beyond a step are gone.
+UPDATE training.set_aside SET deleted_at = now()
+WHERE lineage = %(lineage)s AND step > %(after)s AND deleted_at IS NULL
