@@ -86,7 +86,7 @@ class StepRunner:
         self.actor = actor
         self._on_progress = on_progress
         self._on_begin = on_begin
-        self._job: str | None = None  # of the step that runs, at W&B
+        self._job: str | None = None  # of the step that runs, at W&B (job_references.py)
 
     @cached_property
     def values(self) -> TrainingValues:
@@ -153,7 +153,7 @@ class StepRunner:
             # From a damaged parent nothing can be trained: the next plan may choose another one.
             again = (
                 isinstance(error, TrainerDied)
-                or self._job is not None  # it may still succeed
+                or bool(self._job)  # it may still succeed
                 or (not fault.uses_up_attempts and fault is not Fault.FILE_DAMAGED)
             )
             return StepRun(step, (StepInterrupted if again else StepRefused)(why, fault))
@@ -242,6 +242,8 @@ class StepRunner:
         error = Mask(self.settings).text(why)[: steps.ERROR_LENGTH]  # it is stored, and shown
 
         def note(connection: Connection) -> None:
+            if self._job is not None:  # Postgres may have been away as it came in
+                steps.note_job(connection, self.lease, step, self._job)
             steps.advance(
                 connection,
                 self.lease,
@@ -262,9 +264,9 @@ class StepRunner:
         self, step: Step, progress: RequestProgress, reward: float | None, began: float
     ) -> None:
         if progress.job is not None:
+            self._job = progress.job
             with session(self.settings) as connection:
                 steps.note_job(connection, self.lease, step, progress.job)
-            self._job = progress.job or None
         state = progress_state(progress, reward, time.monotonic() - began)
         self.heartbeat.report_progress(step, state)
         if self._on_progress is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from factories import WINDOW, exact_call
+from outages import Outage
 from scored_windows import column, scored_window
 from scoring_runs import MakeSettings
 from training_steps import kinds
@@ -13,7 +14,7 @@ from wandb_peer import WandbPeer
 
 from babylon_tasks.db import set_aside
 from babylon_tasks.db.session import Connection
-from babylon_tasks.errors import TrainingError
+from babylon_tasks.errors import DatabaseError, TrainingError
 from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
@@ -80,6 +81,19 @@ def test_a_job_is_followed_though_the_rows_of_its_step_are_gone(
     assert train(settings, remote).action == "adopted"
     assert list(peer.jobs) == ["job-1"]
     assert not list(settings.data_dir.rglob("lease-*.json")), "nothing is left of the groups' file"
+
+
+def test_that_wandb_was_asked_is_stored_once_postgres_takes_writes_again(
+    connection: Connection, settings: Settings, remote: Trainer, peer: WandbPeer
+) -> None:
+    outage = Outage(connection, seconds=3)
+
+    with pytest.raises(DatabaseError):
+        train(settings, remote, on_begin=outage.begin)
+
+    outage.await_end()
+    assert job(connection) == "?", "W&B may have got the request"
+    assert "it may be running" in str(train(settings, remote).reason)
 
 
 def test_a_verified_step_is_committed_after_a_crash(
