@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from babylon_tasks.agent_settings import LEAST_SECRET
+from babylon_tasks.plain_text import plain
 from babylon_tasks.server_url import logins_in, secrets_in
 
 MASK = "***"
@@ -54,6 +55,7 @@ _PATTERNS = (
     (re.compile(r"\b(bearer\s++)[^\s\"',]++", re.I), rf"\1{MASK}"),
     (re.compile(r"\b(basic\s++)[A-Za-z0-9+/]{16,}+={0,2}", re.I), rf"\1{MASK}"),
 )
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # Postgres refuses a text with one of them
 
 
 class Mask:
@@ -73,11 +75,15 @@ class Mask:
         return {key: self._entry(key, value, _DEEPEST) for key, value in event.items()}
 
     def text(self, text: str) -> str:
-        """Mask the secrets in a text, then cut it; for what is stored or shown outside the log."""
+        """Mask the secrets in a text, then cut it; for what is stored or shown outside the log.
+
+        What Postgres cannot store is written as JSON does.
+        """
         for secret in self._known:
             text = text.replace(secret, MASK)
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
+        text = _UNSTORABLE.sub(lambda one: plain(one[0]), text)
         if len(text) <= LONGEST:
             return text
         return f"{text[:LONGEST]}… ({len(text) - LONGEST} more characters are left out)"

@@ -31,8 +31,10 @@ MISBEHAVIOURS = {
     "prose": "malformed",
     "one short": "malformed",
     "other names": "ids",
+    "names of nothing": "ids",  # characters that neither JSON nor Postgres takes
     "by place": "disagreement",  # whoever comes first is the best
     "too many requests": "no_answer",
+    "strange words": "no_answer",
     "internal error": "no_answer",
     "wrong key": "no_answer",
     "silence": "timeout",
@@ -115,6 +117,8 @@ class JudgePeer:
             self.over.wait()
         if how == "too many requests":
             return _refusal(429, f"the key {self.key} asks too often")
+        if how == "strange words":
+            return _refusal(400, "half an emoji \ud83d and a \0")
         if how == "internal error":
             return _refusal(500, f"no room for {self.key}")
         if how == "wrong key" or authorization != f"Bearer {self.key}":
@@ -142,6 +146,8 @@ class JudgePeer:
                 grades = grades[:-1]
             case "other names":
                 grades = [(f"trajectory {name}", grade) for name, grade in grades]
+            case "names of nothing":
+                grades = [(f"{name}\0", grade) for name, grade in grades]
             case "by place":
                 grades = [(name, 1 / (1 + place)) for place, (name, _) in enumerate(grades)]
         scores = [
@@ -153,7 +159,8 @@ class JudgePeer:
 
 
 def _refusal(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "type": "error"}}, status)
+    body = json.dumps({"error": {"message": message, "type": "error"}})
+    return Response(body, status, media_type="application/json")
 
 
 def _completion(model: str, content: str) -> dict[str, Any]:

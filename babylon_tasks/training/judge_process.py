@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from babylon_tasks.mask_secrets import MASK
+from babylon_tasks.plain_text import plain
 from babylon_tasks.reasons import JudgeFailure
 from babylon_tasks.training.child_log import take_stdout
 from babylon_tasks.training.import_art import collector_at_rest, do_without_transformers
@@ -152,7 +153,7 @@ class _Ruler:
                         extra_litellm_params=options,
                         rubric=self.rubric,
                     )
-                grades = tuple(Grade(one.trajectory_id, one.score) for one in scored)
+                grades = tuple(Grade(plain(one.trajectory_id), one.score) for one in scored)
             except TimeoutError:
                 failure, detail = JudgeFailure.TIMEOUT, f"no answer within {start.timeout:g} s"
             except OpenAIError as error:  # litellm's errors are subclasses
@@ -173,7 +174,7 @@ class _Ruler:
         text = " ".join(with_root_cause(error).split())
         if self._start.api_key:
             text = text.replace(self._start.api_key, MASK)  # servers quote the key that they reject
-        return text[:_MAX_DETAIL]
+        return plain(text)[:_MAX_DETAIL]  # neither JSON nor Postgres takes every character
 
 
 async def _serve(out: Any) -> None:

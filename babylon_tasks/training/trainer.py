@@ -22,6 +22,7 @@ import msgspec
 from babylon_tasks.errors import BabylonTasksError, TrainingError
 from babylon_tasks.faults import fault_of
 from babylon_tasks.owned_folder import make_owned_folder
+from babylon_tasks.plain_text import plain
 from babylon_tasks.training import backends
 from babylon_tasks.training.child_log import take_stdout
 from babylon_tasks.training.data_folder import FolderLock
@@ -165,11 +166,14 @@ async def _serve(channel: _Channel) -> None:
 
 
 def failure(error: BaseException) -> RequestFailed:
-    """Describe an error to the worker, whole: it knows what must be masked, and cuts afterwards."""
+    """Describe an error to the worker, whole: it knows what must be masked, and cuts afterwards.
+
+    A server's words may have what neither JSON nor Postgres takes.
+    """
     # The text of what is no error of ours may not say what it is: "3".
     ours = isinstance(error, BabylonTasksError)
     text = str(error) if ours else with_root_cause(error)
-    return RequestFailed(type(error).__name__, text, fault_of(error))
+    return RequestFailed(type(error).__name__, plain(text, keep="\n\t"), fault_of(error))
 
 
 async def _answer(

@@ -174,6 +174,10 @@ def test_a_cut_text_says_so_and_never_ends_in_half_a_secret() -> None:
     assert "anoth" not in Mask(None).text(text)
 
 
+def test_what_postgres_cannot_store_is_written_as_json_does() -> None:
+    assert Mask(None).text("half an emoji \ud83d,\na \0") == "half an emoji \\ud83d,\na \\u0000"
+
+
 def test_what_is_nested_without_end_is_left_out() -> None:
     deep: list[Any] = []
     for _ in range(100_000):

@@ -34,7 +34,7 @@ def test_grades_that_cannot_be_had_or_believed_leave_their_rewards_to_default(
 ) -> None:
     # More that go unanswered in a row, and the rest would not be asked about.
     failures = {how: why for how, why in MISBEHAVIOURS.items() if why != "no_answer"}
-    failures["internal error"] = "no_answer"
+    failures["internal error"] = failures["strange words"] = "no_answer"
     rows = [
         row(f"{answer}, {how}", f"{how}-{n}", 100.0 * n, scenario=how)
         for how in (*failures, "nothing amiss")

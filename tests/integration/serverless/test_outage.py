@@ -115,7 +115,13 @@ def test_a_trainer_that_cannot_reach_wandb_is_started_again_once_it_can(
 
 @pytest.mark.parametrize(
     ("broken", "status"),
-    [("/preview/", 503), ("/training-jobs", 429), ("/training-jobs", 402), ("/events", 500), ("/chat/", 429)],
+    [
+        ("/preview/", 503),
+        ("/training-jobs", 429),
+        ("/training-jobs", 402),
+        ("/events", 500),
+        ("/chat/", 429),
+    ],
 )
 def test_windows_wait_for_wandb_and_lose_no_attempt(
     settings: Settings,

@@ -18,6 +18,7 @@ from babylon_tasks.errors import DatabaseError, TrainingError
 from babylon_tasks.pipeline import train as pipeline
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
+from babylon_tasks.plain_text import plain
 from babylon_tasks.settings import Settings
 from babylon_tasks.training.protocol import RequestProgress
 from babylon_tasks.training.supervisor import Trainer
@@ -118,7 +119,12 @@ def test_a_verified_step_is_committed_after_a_crash(
 
 @pytest.mark.parametrize(
     "why",
-    ["the accelerator caught fire", "CUDA out of memory", "No space left on device (os error 28)"],
+    [
+        "the accelerator caught fire",
+        "CUDA out of memory",
+        "No space left on device (os error 28)",
+        "half an emoji \ud83d and a \x00",
+    ],
 )
 def test_a_job_that_failed_is_not_followed(
     connection: Connection, settings: Settings, remote: Trainer, peer: WandbPeer, why: str
@@ -127,7 +133,7 @@ def test_a_job_that_failed_is_not_followed(
 
     outcome = train(settings, remote)
 
-    assert f"job-1 failed: {why}" in str(outcome.reason)
+    assert f"job-1 failed: {plain(why)}" in str(outcome.reason)
     assert outcome.fault == "window", "neither memory nor disk are ours"
     assert column(connection, "SELECT training_tries FROM training.windows") == [1]
     assert job(connection) is None
