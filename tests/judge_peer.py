@@ -20,6 +20,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 PROMPT_TOKENS, COMPLETION_TOKENS = 1000, 100  # of each answer, whatever it is
+USAGE = {
+    "prompt_tokens": PROMPT_TOKENS,
+    "completion_tokens": COMPLETION_TOKENS,
+    "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
+}
 _TRAJECTORY = re.compile(r'<trajectory id="(\d+)">\n(.*?)\n</trajectory>', re.DOTALL)
 _CONTEXT = re.compile(r"<context>\n(.*?)\n</context>", re.DOTALL)
 
@@ -43,11 +48,15 @@ MISBEHAVIOURS = {
 
 @dataclass
 class JudgePeer:
-    """``asked`` holds the conversations of each question; ``requests`` what came, whole."""
+    """``asked`` holds the conversations of each question; ``requests`` what came, whole.
+
+    ``usage`` is what it says that an answer has taken.
+    """
 
     key: str
     grade: Callable[[str], float]
     misbehaves: str | None = None
+    usage: dict[str, int] | None = field(default_factory=lambda: dict(USAGE))
     as_asked: bool = False
     asked: list[list[str]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -84,6 +93,7 @@ class JudgePeer:
     def behave(self) -> None:
         """As at first, and nothing asked yet."""
         self.misbehaves = self.pairs = None
+        self.usage = dict(USAGE)
         self.as_asked = False
         self.most_at_once = 0
         self._under_way = []  # what is still silent counts no more
@@ -129,7 +139,7 @@ class JudgePeer:
             for name, transcript in _TRAJECTORY.findall(text)
         ]
         self.asked.append([transcript for _, transcript in shown])
-        return JSONResponse(_completion(body["model"], self._answer(shown, how)))
+        return JSONResponse(_completion(body["model"], self._answer(shown, how), self.usage))
 
     def _answer(self, shown: list[tuple[str, str]], how: str | None) -> str:
         grades: list[tuple[str, Any]] = [
@@ -163,7 +173,7 @@ def _refusal(status: int, message: str) -> JSONResponse:
     return Response(body, status, media_type="application/json")
 
 
-def _completion(model: str, content: str) -> dict[str, Any]:
+def _completion(model: str, content: str, usage: dict[str, int] | None) -> dict[str, Any]:
     message = {"role": "assistant", "content": content}
     return {
         "id": "chatcmpl-1",
@@ -171,9 +181,5 @@ def _completion(model: str, content: str) -> dict[str, Any]:
         "created": 1,
         "model": model,
         "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-        "usage": {
-            "prompt_tokens": PROMPT_TOKENS,
-            "completion_tokens": COMPLETION_TOKENS,
-            "total_tokens": PROMPT_TOKENS + COMPLETION_TOKENS,
-        },
+        "usage": usage,
     }

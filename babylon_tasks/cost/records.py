@@ -42,7 +42,10 @@ class MeasuredRun(Struct, frozen=True):
 
 
 class GradedWindow(Struct, frozen=True):
-    """What the judge was paid for; ``usd`` by litellm, where it knows a price."""
+    """What the judge was paid for; ``usd`` by litellm, where it knows a price.
+
+    ``uncounted`` answers are in neither: their tokens were not said, or nothing that can be.
+    """
 
     window: str
     moment: datetime
@@ -50,6 +53,7 @@ class GradedWindow(Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     usd: float | None
+    uncounted: int = 0
 
 
 class CountedAnswers(Struct, frozen=True, kw_only=True):

@@ -98,22 +98,26 @@ def _run(run: MeasuredRun, prices: Prices) -> Spending:
 
 
 def _grading(one: GradedWindow, prices: Prices) -> Spending:
-    money, lacks = one.usd, {}
-    if prices.ruler_prompt is not None and prices.ruler_completion is not None:
+    money, lacks = one.usd, Counter[str]()
+    if one.uncounted:
+        lacks["answers of the judge whose tokens were not counted"] = one.uncounted
+    if one.uncounted and not one.prompt_tokens:
+        money = None
+    elif prices.ruler_prompt is not None and prices.ruler_completion is not None:
         money = (
             one.prompt_tokens * prices.ruler_prompt
             + one.completion_tokens * prices.ruler_completion
         ) / _MILLION
     elif money is None:
-        lacks = {
+        lacks[
             f"windows graded by {one.model}: litellm knows no price, and "
-            "BABYLON_RULER_PROMPT_PRICE and BABYLON_RULER_COMPLETION_PRICE are not both set": 1
-        }
+            "BABYLON_RULER_PROMPT_PRICE and BABYLON_RULER_COMPLETION_PRICE are not both set"
+        ] = 1
     return Spending(
         kind=CostKind.RULER,
         moment=one.moment,
         money=money,
-        lacks=lacks,
+        lacks=dict(lacks),
         prompt_tokens=one.prompt_tokens,
         completion_tokens=one.completion_tokens,
         window=one.window,

@@ -41,6 +41,7 @@ _TRIES = 6  # after so many unanswered questions in a row the rest of the window
 class JudgeReport(Struct):
     """Costs and results of judging a window; ``usd`` is None where litellm knows no price.
 
+    ``uncounted`` answers have neither tokens nor price that could be believed.
     ``failures`` counts trajectories without a grade by reason; ``details`` has an example of each.
     ``agreement`` is the mean over questions of how far both answers agreed, in rank.
     """
@@ -51,6 +52,7 @@ class JudgeReport(Struct):
     answers: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    uncounted: int = 0
     usd: float | None = None
     agreement: float | None = None
     failures: dict[str, int] = field(default_factory=dict)
@@ -199,6 +201,7 @@ class JudgeSession:
         judge_report.answers += 1
         judge_report.prompt_tokens += answer.prompt_tokens
         judge_report.completion_tokens += answer.completion_tokens
+        judge_report.uncounted += answer.uncounted
         metrics.RULER_ANSWERS.labels(answer.failure or metrics.ANSWERED).inc()
         metrics.RULER_TOKENS.labels("prompt").inc(answer.prompt_tokens)
         metrics.RULER_TOKENS.labels("completion").inc(answer.completion_tokens)

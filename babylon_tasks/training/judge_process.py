@@ -25,6 +25,7 @@ from babylon_tasks.training.import_art import collector_at_rest, do_without_tran
 from babylon_tasks.training.root_cause import with_root_cause
 
 _MAX_DETAIL = 300
+_MOST_TOKENS = 10**8  # a server that says that an answer took more, or less than none, miscounts
 
 
 class StartJudge(Struct, frozen=True, tag=True):
@@ -63,6 +64,7 @@ class GradeReply(Struct, frozen=True, tag=True, kw_only=True):
     """The grades of one ``GradeRequest``, or why there are none: a reason and its detail.
 
     Tokens and price count either way; ``usd`` is None where litellm knows no price for the model.
+    ``uncounted``: answers of which the server has said neither, or nothing that can be.
     """
 
     number: int
@@ -71,6 +73,7 @@ class GradeReply(Struct, frozen=True, tag=True, kw_only=True):
     detail: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    uncounted: int = 0
     usd: float | None = None
 
 
@@ -78,15 +81,18 @@ class _Bill:
     """The cost of all responses to one question, usable or not."""
 
     def __init__(self) -> None:
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
+        self.prompt_tokens = self.completion_tokens = self.uncounted = 0
         self.usd: float | None = None
 
     def add(self, response: Any) -> None:
         usage = getattr(response, "usage", None)
-        if usage is not None:
-            self.prompt_tokens += usage.prompt_tokens or 0
-            self.completion_tokens += usage.completion_tokens or 0
+        prompt = getattr(usage, "prompt_tokens", None) or 0  # litellm's 0 where it was not said
+        completion = getattr(usage, "completion_tokens", None) or 0
+        if not (0 < prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS):
+            self.uncounted += 1
+            return
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
         price = getattr(response, "_hidden_params", {}).get("response_cost")
         if price is not None:
             self.usd = (self.usd or 0.0) + price
@@ -167,6 +173,7 @@ class _Ruler:
             detail=detail,
             prompt_tokens=bill.prompt_tokens,
             completion_tokens=bill.completion_tokens,
+            uncounted=bill.uncounted,
             usd=bill.usd,
         )
 

@@ -113,6 +113,19 @@ def test_a_judge_costs_its_tokens_or_what_litellm_has_reported(
     assert [(one.window, one.money) for one in found.windows] == [(ONE, found.total.money)]
 
 
+@pytest.mark.parametrize("prices", [Prices(), Prices(ruler_prompt=2.0, ruler_completion=8.0)])
+@pytest.mark.parametrize(("tokens", "known"), [(0, False), (1_000_000, True)])
+def test_answers_of_a_judge_whose_tokens_nobody_has_counted_are_not_free(
+    prices: Prices, tokens: int, known: bool
+) -> None:
+    graded = GradedWindow(ONE, START, "openai/o3", tokens, 0, 2.0 * known, uncounted=4)
+
+    total = ledger(structs.replace(NONE, gradings=[graded]), prices).total
+
+    assert total.money == (2.0 if known else None)
+    assert total.lacks == {"answers of the judge whose tokens were not counted": 4}
+
+
 @pytest.mark.parametrize(
     ("fields", "prices", "money", "lacks"),
     [

@@ -26,7 +26,8 @@ ORDER BY e.id
 SELECT window_id AS window, happened_at AS moment, detail ->> 'model' AS model,
        (detail ->> 'prompt_tokens')::bigint AS prompt_tokens,
        (detail ->> 'completion_tokens')::bigint AS completion_tokens,
-       (detail ->> 'usd')::float8 AS usd
+       (detail ->> 'usd')::float8 AS usd,
+       coalesce((detail ->> 'uncounted')::bigint, 0) AS uncounted
 FROM training.events
 WHERE kind = 'judged' AND happened_at >= %(since)s
 ORDER BY id

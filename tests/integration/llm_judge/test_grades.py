@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from descendants import descendants
@@ -11,6 +12,7 @@ from factories import WINDOW, insert_trajectories
 from judge_peer import COMPLETION_TOKENS, PROMPT_TOKENS, JudgePeer
 from judged_windows import ANSWERS, counted, judge_reports, row, run, scores, seal
 
+from babylon_tasks.db import costs
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import NotInstalled, ScoringFailed
 from babylon_tasks.pipeline.score import score_window
@@ -46,6 +48,7 @@ def test_a_judge_s_grades_are_the_rewards_and_their_cost_is_stored_with_the_wind
         "answers": 2,
         "prompt_tokens": 2 * PROMPT_TOKENS,
         "completion_tokens": 2 * COMPLETION_TOKENS,
+        "uncounted": 0,
         "usd": pytest.approx(price),
         "agreement": 1.0,
         "failures": {},
@@ -53,6 +56,36 @@ def test_a_judge_s_grades_are_the_rewards_and_their_cost_is_stored_with_the_wind
     }
     assert counted("babylon_ruler_cost_total", currency="usd") - dollars == pytest.approx(price)
     assert not descendants(os.getpid(), "babylon_tasks.training.judge_process")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {"prompt_tokens": -1000, "completion_tokens": -100, "total_tokens": -1100},
+        {"prompt_tokens": 10**20, "completion_tokens": 10**20, "total_tokens": 2 * 10**20},
+    ],
+    ids=["none", "negative", "huge"],
+)
+def test_what_the_judge_says_of_its_tokens_is_not_believed_whatever_it_is(
+    judged: Callable[..., Settings],
+    connection: Connection,
+    peer: JudgePeer,
+    usage: dict[str, int] | None,
+) -> None:
+    insert_trajectories(connection, [row(answer, f"agent-{n}") for n, answer in enumerate(ANSWERS)])
+    seal(connection)
+    peer.usage = usage
+
+    assert run(judged()).state == "scored"
+
+    assert {scorer for scorer, _ in scores(connection).values()} == {"ruler"}
+    [judge_report] = judge_reports(connection)
+    assert (judge_report["uncounted"], judge_report["prompt_tokens"]) == (2, 0)
+    [graded] = costs.of_learning(
+        connection, "babylon", since=datetime(2026, 1, 1, tzinfo=UTC)
+    ).gradings
+    assert (graded.uncounted, graded.prompt_tokens, graded.usd) == (2, 0, None)
 
 
 def test_the_judge_sees_each_conversation_once_without_outcome_profit_or_agent(
