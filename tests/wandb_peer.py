@@ -62,7 +62,8 @@ class Job:
 class WandbPeer:
     """A job takes ``gradient_steps`` with that ``loss``, or ``fails`` with that message.
 
-    ``broken``: what is asked for by a path that contains it is answered with ``status``.
+    ``broken``: what is asked for by a path that contains it is answered with ``status``, or with
+    ``instead`` and 200, as by something between that is not W&B.
     ``answers``: what happens to the next requests for a job: a status without a job; ``lost``,
     ``garbled`` or ``late``, which is never, where the job begins. ``holds``: a job does not end
     because it is asked for. ``counts`` is the name of the count of trained tokens, ``measured`` the
@@ -78,6 +79,7 @@ class WandbPeer:
     fails: str | None = None
     broken: str | None = None
     status: int = 503
+    instead: str | None = None
     holds: bool = False
     answers: list[int | str] = field(default_factory=list)
     counts: str = "num_trainable_tokens"
@@ -163,6 +165,9 @@ class WandbPeer:
             if body := await request.body():
                 self.bodies.append((self.calls[-1].replace("/v1", ""), json.loads(body)))
             if self.broken is not None and self.broken in request.url.path:
+                if self.instead is not None:
+                    kind = "text/html" if self.instead.startswith("<") else "application/json"
+                    return Response(self.instead, media_type=kind)
                 # Clients repeat what only reads; a server may say when.
                 return JSONResponse({"detail": "no"}, self.status, {"retry-after-ms": "1"})
             return await proceed(request)

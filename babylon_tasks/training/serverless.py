@@ -39,7 +39,7 @@ from babylon_tasks.training.protocol import (
 )
 from babylon_tasks.training.step_figures import under_one_name
 from babylon_tasks.training.trainer_start import StartTrainer
-from babylon_tasks.training.wandb_job import one_job, require_fields
+from babylon_tasks.training.wandb_job import listed, one_job, require_fields
 from babylon_tasks.training.wandb_upload import upload
 
 _ANSWER_SECONDS = 60.0  # one token; OpenAI's client asks again twice
@@ -85,7 +85,7 @@ class ServerlessTraining(ArtBackend):
             limit=count, order="desc", model_id=self.model.id
         )
         found: list[Any] = []
-        async for checkpoint in pages:
+        async for checkpoint in listed("checkpoints", pages):
             require_fields("a checkpoint", checkpoint, "id", "step")
             found.append(checkpoint)
             if len(found) == count:

@@ -48,7 +48,7 @@ def one_job(jobs: Any, reference: str | None, report: Callable[[str], None]) -> 
 
     async def events(**fields: Any) -> AsyncIterator[Any]:
         nonlocal seen
-        async for event in list_events(**fields):
+        async for event in listed("events", list_events(**fields)):
             seen += 1
             if seen > MOST_EVENTS:
                 raise TrainingError(
@@ -71,6 +71,25 @@ def one_job(jobs: Any, reference: str | None, report: Callable[[str], None]) -> 
         yield
     finally:
         jobs.create, jobs.events.list = send, list_events
+
+
+async def listed(what: str, pages: Any) -> AsyncIterator[Any]:
+    """Yield what W&B lists: OpenAI's client takes any answer for a page, and none for an empty one.
+
+    A sign-in page that a proxy sends instead would be a model without a checkpoint.
+    """
+    try:
+        async for page in (await pages).iter_pages():
+            if getattr(page, "data", None) is None:
+                raise _renamed(f"a list of {what}", "data")
+            for one in page.data:
+                yield one
+    except AttributeError as error:
+        raise TrainingError(
+            f"W&B has answered with what is no list of {what}, or something in between has; the "
+            "step waits, nothing was deleted",
+            fault=Fault.SERVICE_REFUSES,
+        ) from error
 
 
 def require_fields(what: str, answer: Any, *names: str) -> None:
