@@ -20,7 +20,7 @@ from babylon_tasks.db import consumption, events, kept_members, step_windows, tr
 from babylon_tasks.db.consumption import Use
 from babylon_tasks.db.lineages import Lease, lock_lineage
 from babylon_tasks.db.session import Connection
-from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs, fetch_value
+from babylon_tasks.db.sql import execute, fetch_one, fetch_pairs, fetch_value, fetch_values
 from babylon_tasks.db.tripwires import FoundTrips
 from babylon_tasks.errors import StaleLease, TrainingError
 from babylon_tasks.event_kinds import EventKind
@@ -248,9 +248,9 @@ def committed_after(
     )
 
 
-def failed_after_asking(connection: Connection, lineage: str, target_step: int) -> str | None:
-    """Find the job of a failed step to this checkpoint, which W&B may have ended since."""
-    return fetch_value(
+def failed_after_asking(connection: Connection, lineage: str, target_step: int) -> list[str]:
+    """List the jobs of failed steps to this checkpoint, which W&B may have ended since."""
+    return fetch_values(
         connection, "steps.failed_after_asking", str, lineage=lineage, target_step=target_step
     )
 

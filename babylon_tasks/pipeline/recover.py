@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NoReturn
 
@@ -42,6 +43,7 @@ class BackendFinding(StrEnum):
     )
     JOB = "a job at W&B"  # at its base, and W&B was asked for a job
     JOBS_CHECKPOINT = "its job's checkpoint"  # base + 1 at W&B, which keeps no records of ours
+    OTHER_JOBS = "other jobs' checkpoints, too"  # more than base + 1 at W&B
     ANOTHER_PLACE = "another place"
 
 
@@ -72,6 +74,9 @@ RECOVERY: dict[tuple[BackendFinding, StepState], RecoveryAction] = {
     (BackendFinding.JOBS_CHECKPOINT, StepState.PLANNED): RecoveryAction.FOLLOW,
     (BackendFinding.JOBS_CHECKPOINT, StepState.RUNNING): RecoveryAction.FOLLOW,
     (BackendFinding.JOBS_CHECKPOINT, StepState.TRAINED): RecoveryAction.FOLLOW,
+    (BackendFinding.OTHER_JOBS, StepState.PLANNED): RecoveryAction.FAIL,
+    (BackendFinding.OTHER_JOBS, StepState.RUNNING): RecoveryAction.FAIL,
+    (BackendFinding.OTHER_JOBS, StepState.TRAINED): RecoveryAction.REFUSE,
     (BackendFinding.ANOTHER_PLACE, StepState.PLANNED): RecoveryAction.REFUSE,
     (BackendFinding.ANOTHER_PLACE, StepState.RUNNING): RecoveryAction.REFUSE,
     (BackendFinding.ANOTHER_PLACE, StepState.TRAINED): RecoveryAction.REFUSE,
@@ -82,6 +87,8 @@ def compare(step: Step, backend: BackendStep) -> BackendFinding:
     """Compare the backend with the step. PURE."""
     if backend.step == step.base_step:
         return BackendFinding.NOTHING if step.job is None else BackendFinding.JOB
+    if backend.step > step.target_step and step.job is not None:
+        return BackendFinding.OTHER_JOBS
     if backend.step != step.target_step:
         return BackendFinding.ANOTHER_PLACE
     if step.job is not None:
@@ -131,7 +138,13 @@ def recover(run: StepRunner, step: Step) -> StepRun:
             with session(run.settings) as connection:
                 step = steps.advance(connection, run.lease, step, START, actor=run.actor)
         return StepRun(step, backend.result, adopted=True)
-    if action is RecoveryAction.FAIL:
+    if action is RecoveryAction.FAIL and found is BackendFinding.OTHER_JOBS:
+        with session(run.settings) as connection:
+            given_up = steps.failed_after_asking(connection, step.lineage, step.target_step)
+        why = f"W&B is at step {backend.step}, expected {step.target_step}: a job that was given up"
+        if len(given_up) >= backend.step - step.target_step:
+            return StepRun(step, StepRefused(f"{why} has ended, too"))
+    elif action is RecoveryAction.FAIL:
         return StepRun(step, StepRefused("its checkpoint, once verified, is gone from the backend"))
     raise TrainingError(
         f"step {step.target_step} of lineage {step.lineage} is unfinished, but the backend "
@@ -153,33 +166,48 @@ def align(run: StepRunner, head_step: int) -> None:
             with session(run.settings) as connection:
                 set_aside.note_gone(connection, lineage, after=head_step)
         return
-    if backend.step == head_step + 1:
+    if run.remote:
+        _wait_for_deletion(run, range(head_step + 1, backend.step + 1))
+    elif backend.step == head_step + 1 and backend.result is not None:
+        made_from = backend.result.manifest_hash
         with session(run.settings) as connection:
-            made_from = None if backend.result is None else backend.result.manifest_hash
-            failed = made_from is not None and steps.failed_at(
-                connection, lineage, backend.step, made_from
-            )
-            job = steps.failed_after_asking(connection, lineage, backend.step)
-        if failed or job is not None:
-            why = f"W&B ended job {job} after its step had failed"
-            run.set_aside(backend.step, why if job else "left behind by a failed step")
-            if not run.remote:
-                return
-        with session(run.settings) as connection:
-            aside = [one for one in set_aside.kept(connection, lineage) if one.step == backend.step]
-            if run.remote and aside:
-                _refuse(
-                    run,
-                    f"checkpoint {backend.step} at W&B is set aside ({aside[0].why}): W&B would "
-                    "train on from it, so no step is planned until it is deleted by "
-                    "`babylon-tasks prune --set-aside`",
-                )
+            failed = steps.failed_at(connection, lineage, backend.step, made_from)
+        if failed:
+            run.set_aside(backend.step, "left behind by a failed step")
+            return
     _refuse(
         run,
         f"lineage {lineage} has its head at step {head_step}, but the backend is at "
         f"{backend.step}; the database and BABYLON_DATA_DIR do not belong together: restore the "
         "one that was changed, or choose a new BABYLON_LINEAGE",
     )
+
+
+def _wait_for_deletion(run: StepRunner, beyond: Sequence[int]) -> None:
+    """Set aside what W&B has beyond the head, as far as failed steps have asked for so many jobs.
+
+    Raises TrainingError where anything there is set aside: W&B would train on from it.
+    """
+    lineage = run.lease.lineage
+    with session(run.settings) as connection:
+        jobs = steps.failed_after_asking(connection, lineage, min(beyond, default=0))
+    if len(jobs) >= len(beyond):
+        for number, job in zip(beyond, reversed(jobs[: len(beyond)]), strict=True):
+            run.set_aside(number, f"W&B ended job {job} after its step had failed")
+    with session(run.settings) as connection:
+        aside = [one for one in set_aside.kept(connection, lineage) if one.step in beyond]
+    if aside:
+        numbers = ", ".join(str(one.step) for one in sorted(aside, key=lambda one: one.step))
+        which = (
+            f"checkpoint {numbers} at W&B is"
+            if len(aside) == 1
+            else (f"checkpoints {numbers} at W&B are")
+        )
+        _refuse(
+            run,
+            f"{which} set aside ({aside[0].why}): W&B would train on from there, so no step is "
+            "planned before `babylon-tasks prune --set-aside`",
+        )
 
 
 def _refuse(run: StepRunner, why: str) -> NoReturn:

@@ -113,12 +113,11 @@ UPDATE training.steps SET
 WHERE id = %(step_id)s AND attempt = %(fencing_token)s AND state = 'running'
 
 -- name: failed_after_asking
--- The newest job of a failed step to this checkpoint.
+-- The jobs of failed steps to this checkpoint, the newest first.
 SELECT job_reference FROM training.steps
 WHERE lineage = %(lineage)s AND target_step = %(target_step)s AND state = 'failed'
   AND job_reference IS NOT NULL
 ORDER BY id DESC
-LIMIT 1
 
 -- name: committed_after
 -- What was measured in committed steps to checkpoints after this one, in order.

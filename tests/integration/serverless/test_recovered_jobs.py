@@ -16,6 +16,7 @@ from babylon_tasks.db import set_aside
 from babylon_tasks.db.session import Connection
 from babylon_tasks.errors import DatabaseError, TrainingError
 from babylon_tasks.pipeline import train as pipeline
+from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.results import TrainOutcome
 from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.plain_text import plain
@@ -225,6 +226,39 @@ def test_a_job_that_ends_after_its_step_has_failed_is_set_aside(
     [aside] = set_aside.kept(connection, "babylon")
     assert aside.step == 1
     assert peer.steps == [1]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_job_that_ends_beside_the_next_steps_leaves_two_to_delete_and_learning_goes_on(
+    connection: Connection,
+    make_settings: MakeSettings,
+    remote: Trainer,
+    peer: WandbPeer,
+    killed: bool,
+) -> None:
+    impatient = make_settings(retry_delay_seconds=0, max_attempts=9, wandb_job_seconds=1e-6)
+    with pytest.raises(KeyboardInterrupt):
+        train(impatient, remote, on_progress=die_once_known)
+    assert "job-1 has not ended within" in str(train(impatient, remote).reason)
+
+    def end_the_first(progress: RequestProgress) -> None:
+        if progress.job == "job-2":
+            peer.end("job-1")
+            if killed:
+                peer.end("job-2")
+                raise KeyboardInterrupt
+
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            train(impatient, remote, on_progress=end_the_first)
+    outcome = train(impatient, remote, on_progress=end_the_first)
+
+    assert "at step 2, expected 1" in str(outcome.reason)
+    with pytest.raises(TrainingError, match=r"checkpoints 1, 2 at W&B are set aside .*prune --set"):
+        train(impatient, remote)
+    prune_checkpoints(impatient, lambda: remote, actor="test", all_set_aside=True)
+    assert peer.steps == []
+    assert train(impatient, remote).action == "committed"
 
 
 @pytest.mark.parametrize(("broken", "moved"), [("/chat/", False), ("/events", True)])

@@ -53,7 +53,13 @@ def test_what_the_backend_holds_is_seen_from_the_step(
 
 @pytest.mark.parametrize("job", ["?", "job-1"])
 @pytest.mark.parametrize(
-    ("at", "found"), [(3, BackendFinding.JOB), (4, BackendFinding.JOBS_CHECKPOINT)]
+    ("at", "found"),
+    [
+        (2, BackendFinding.ANOTHER_PLACE),
+        (3, BackendFinding.JOB),
+        (4, BackendFinding.JOBS_CHECKPOINT),
+        (5, BackendFinding.OTHER_JOBS),
+    ],
 )
 def test_a_step_with_a_job_is_never_taken_for_one_without(
     job: str, at: int, found: BackendFinding
