@@ -10,7 +10,9 @@ def dollars(money: float | None) -> str:
     """Format money; small sums with as many digits as say something."""
     if money is None:
         return "not known"
-    return f"${money:,.2f}" if not money or abs(money) >= 1 else f"${money:.2g}"
+    short = f"{money:.2g}"
+    in_cents = abs(money) >= 1 or float(short) == round(money, 2)
+    return f"${money:,.2f}" if in_cents else f"${short}"
 
 
 def in_words(found: Ledger) -> str | None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from babylon_tasks.cost.budget import within_again
 from babylon_tasks.cost.spending import Spending, Total, spendings, total
+from babylon_tasks.cost.words import dollars
 from babylon_tasks.db import clock, costs, events, promotions
 from babylon_tasks.db.session import Connection
 from babylon_tasks.event_kinds import EventKind
@@ -32,7 +33,7 @@ class BudgetState(Struct, frozen=True):
         """Say what is spent, what that means, and what is not counted."""
         money = 0.0 if self.spent.money is None else self.spent.money
         text = (
-            f"${money:,.2f} of ${self.budget:,.2f} is spent on learning in the last "
+            f"{dollars(money)} of {dollars(self.budget)} is spent on learning in the last "
             f"{self.hours:g} hours"
         )
         if self.until is not None:

@@ -65,6 +65,17 @@ def test_once_it_is_spent_nothing_is_planned_and_nothing_has_begun(
     assert trainer.requests == []
 
 
+def test_a_small_budget_is_named_with_the_digits_that_it_has(
+    connection: Connection, make_settings: MakeSettings
+) -> None:
+    paid(connection, 0.0034)
+
+    found = budget.read(connection, make_settings(budget=0.003, gpu_hour_price=1.0))
+
+    assert found is not None
+    assert found.text.startswith("$0.0034 of $0.003 is spent")
+
+
 def test_it_goes_on_by_itself_at_the_moment_that_was_named(
     connection: Connection, settings: Settings
 ) -> None:
