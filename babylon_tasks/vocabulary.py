@@ -26,7 +26,8 @@ _POSTS = frozenset({"create_post", "post"})
 _SOCIAL = frozenset(
     {
         "create_comment", "comment", "comment_on_post", "reply_comment", "like", "like_post",
-        "repost", "follow", "dm", "group_message", "send_message", "create_group", "send_money",
+        "repost", "follow", "unfollow", "dm", "reply_chat", "group_message", "send_message",
+        "create_group", "invite_to_group", "kick_from_group", "leave_group", "send_money",
         "share_information", "request_payment",
     }
 )  # fmt: skip

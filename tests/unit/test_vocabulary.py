@@ -74,6 +74,21 @@ def test_a_live_trading_decision_without_a_market_was_a_hold() -> None:
     assert is_taken(AgentAction("TRADING_DECISION", True, ticker="ACME"))
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "TRADE", "POST", "COMMENT", "REPLY_COMMENT", "LIKE", "REPOST", "FOLLOW", "UNFOLLOW",
+        "REPLY_CHAT", "DM", "GROUP_MESSAGE", "CREATE_GROUP", "INVITE_TO_GROUP", "KICK_FROM_GROUP",
+        "LEAVE_GROUP", "SEND_MONEY", "SHARE_INFORMATION", "REQUEST_PAYMENT", "FINISH", "WAIT",
+    ],
+)  # fmt: skip
+def test_all_that_todays_babylon_asks_for_is_known(word: str) -> None:
+    """The list of actions in Babylon's packages/agents/src/autonomous/templates/
+    multi-step-decision.ts (``Actions``, 93-114), which is in each prompt."""
+    assert unknown_word(AgentAction(word, True)) is None
+    assert is_taken(AgentAction(word, True, "m-1")) is (word not in ("FINISH", "WAIT"))
+
+
 @pytest.mark.parametrize("word", ["BUYBACK", "REPOST", "TRADING", "SHARES", "buy"])
 def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
     assert not kind(word).trade

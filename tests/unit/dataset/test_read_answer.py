@@ -39,6 +39,8 @@ def one_trade(side: str, market: str = "m-2", of: str = "prediction", action: st
                                                 "side": "open_long"}), "rise"),
         ('{"action": "WAIT"}', "nothing"),
         ('{"action": "POST", "parameters": {"content": "to the moon"}}', "post"),
+        ('{"action": "REPLY_CHAT", "parameters": {"chatId": "7", "content": "hi"}}', "reply_chat"),
+        ('{"action": "UNFOLLOW", "parameters": {"userId": "7"}}', "unfollow"),
         ('{"action": "buy_shares", "marketId": "m-2", "side": "NO"}', "fall"),
         (one_trade("buy_yes"), "rise"),
         (one_trade("buy_no"), "fall"),
