@@ -80,6 +80,11 @@ def kind(action_type: str) -> ActionKind:
     )
 
 
+def plain_word(word: str) -> str:
+    """Write a word as Babylon's executors do before they look it up: Buy Yes is buy_yes."""
+    return "_".join(word.lower().replace("-", " ").split())
+
+
 def is_taken(action: AgentAction) -> bool:
     """Check whether the agent really did something: it succeeded, and did not just wait."""
     if not action.success:
@@ -93,7 +98,7 @@ def is_taken(action: AgentAction) -> bool:
 def is_perpetual(action_type: str, side: str | None) -> bool:
     """Check whether a bet's words say that it is on a price, not on how a market ends."""
     name = action_type.strip().lower()
-    return (name if name in _DIRECTED else (side or "").strip().lower()) in _PERPETUAL
+    return (name if name in _DIRECTED else plain_word(side or "")) in _PERPETUAL
 
 
 def expects_rise(action: AgentAction) -> bool | None:
@@ -129,7 +134,7 @@ def meaning_of(action_type: str, side: str | None) -> Meaning:
 
 def _read_meaning(action_type: str, side: str | None) -> Meaning:
     meant, name = kind(action_type), action_type.strip().lower()
-    word = "" if side is None else side.strip().lower()
+    word = "" if side is None else plain_word(side)
     takes = meant.buys or name in _DIRECTED
     return Meaning(
         idle=meant.idle,
@@ -171,6 +176,6 @@ def unknown_side(action: AgentAction) -> str | None:
         return None
     if action.action_type.strip().lower() in _CLOSES:
         return None
-    side = (action.side or "").strip().lower()
+    side = plain_word(action.side or "")
     known = side in _SIDES or side in _DIRECTED or side in _CLOSES
     return None if known else action.side or ""

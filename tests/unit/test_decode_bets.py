@@ -99,7 +99,16 @@ def test_a_ticker_beside_a_market_does_not_hide_the_price() -> None:
     assert (found.market_id, found.ticker, found.price) == ("m-1", "ACME", 0.5)
 
 
-@pytest.mark.parametrize("side", ["sell_yes", "sell_no"])
+@pytest.mark.parametrize("side", ["Buy Yes", "buy-yes", " BUY_YES ", "buy  - yes"])
+def test_a_side_is_read_as_babylon_reads_it(side: str) -> None:
+    """Babylon's packages/agents/src/autonomous/DirectExecutors.ts, ``executeDirectTrade``: trim,
+    lower case, and one underscore for all spaces and hyphens. What is recorded is the answer's own
+    spelling (MultiStepExecutor.ts, ``executeTrade``: ``parameters``)."""
+    found = acted({**BOUGHT, "shares": 60}, side=side, amount=30)
+    assert (found.price, merit(found)) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("side", ["sell_yes", "sell_no", "Sell Yes"])
 def test_a_sale_has_the_price_that_was_recorded_or_none(side: str) -> None:
     """Babylon sells what is held, up to what was asked for: 9.9 of 10 shares' worth is no price."""
     assert acted({"shares": 10}, side=side, amount=9.9).price is None

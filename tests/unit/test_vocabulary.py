@@ -26,6 +26,10 @@ from babylon_tasks.vocabulary import (
         ("OPEN_PERP_POSITION", "LONG", True),
         ("OPEN_PERP_POSITION", "short", False),
         ("TRADING_DECISION", "NO", False),
+        ("TRADE", " Buy-Yes ", True),
+        ("TRADE", "SELL YES", False),
+        ("TRADE", "open  short", False),
+        ("TRADE", "close position", None),
         ("buy_yes", None, True),
         ("buy_no", "YES", False),
         ("open_long", None, True),
@@ -47,6 +51,7 @@ def test_the_direction_of_a_bet(word: str, side: str | None, rise: bool | None) 
     [
         ("TRADE", " Long ", True),
         ("TRADE", "open_short", True),
+        ("TRADE", "Open - Long", True),
         ("open_long", "YES", True),
         ("buy_yes", "long", False),
         ("TRADE", "YES", False),
@@ -100,6 +105,7 @@ def test_a_word_that_only_contains_another_is_no_trade(word: str) -> None:
     [
         (AgentAction("TRADE", True, "m", None, "buy_yes"), None, None),
         (AgentAction(" trade ", True, "m", None, " LONG "), None, None),
+        (AgentAction("TRADE", True, "m", None, "Buy Yes"), None, None),
         (AgentAction("TRADE", True, "m", None, "buy_maybe"), None, "buy_maybe"),
         (AgentAction("TRADE", True, "m", None, None), None, ""),
         (AgentAction("TRADE", True, "m", None, "close_position"), None, None),
