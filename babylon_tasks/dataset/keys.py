@@ -21,10 +21,11 @@ from babylon_tasks.windows import is_window_id
 _FIRM = ("scenario", "archetype")
 # Of a longer part the key has the beginning and a hash: indexes take 2704 bytes of all together.
 _LONGEST, _BEGINNING = 100, 20
-# `Market m-2`, `"marketId": "246813579"`, `ticker: ACME`: an id contains a digit or is in capitals.
+# `Market m-2`, `Market #1 (id: 24681)`, `"marketId": "246813579"`, `ticker: ACME`: an id contains
+# a digit or is in capitals.
 # Bounded and possessive: an agent's prompt must not make the search quadratic.
 _MARKET = re.compile(
-    r"(?i:\bmarket(?:_?id)?|\bticker)[\"']?\s*+[:=#]?\s*+[\"']?"
+    r"(?i:\bmarket(?:_?id)?|\bticker)[\"']?\s*+(?:#\d{1,4}+ \(id: |[:=#]?\s*+[\"']?)"
     r"(?=[A-Za-z_-]{0,63}\d|[A-Z]{2})([A-Za-z0-9][\w-]*)"
 )
 

@@ -87,11 +87,17 @@ def test_the_hour_in_which_a_trajectory_began_is_no_scenario() -> None:
         ('{"marketId": "246813579", "yes": 0.4}', "246813579"),
         ("ticker: ACME is down", "ACME"),
         ("The market is wrong", ""),
+        ('- Market #1 (id: 246813579): "Will it ship?"\n    YES: 40% | NO: 60%', "246813579"),
+        ('- Market #1 (id: 24): "Will it?"\n- Market #2 (id: 25): "Will it not?"', ""),
+        ('- Market #1 (id: 24): "Will it?"\n  - YES on "Will it..." (marketId: 24)', "24"),
+        ("market #7 YES 40%", "7"),
         ("market m-1 YES 40%\nmarket m-2 YES 60%", ""),
         ("market m-1 or, again, market m-1", "m-1"),
     ],
 )
 def test_the_market_is_the_one_that_the_question_names(question: str, market: str) -> None:
+    """Today's prompts number the markets, with their ids behind it (``formatPredictionMarkets`` in
+    Babylon's packages/agents/src/autonomous/templates/multi-step-decision.ts)."""
     found = dict(parts(asked(question), WINDOW, ALL)).get("market", "")
     assert found == market
 
@@ -176,7 +182,8 @@ def test_starting_balances_of_a_size_are_alike(balance: float, power: str | None
 
 _WORDS = st.sampled_from(
     ["market", "MARKET", "Ticker", "_id", "Id", " ", ":", "=", "#", '"', "'", "m-2", "ACME", "a",
-     "7", "_", "-", "t\u0131cker", "mar\u212aet", "\n", "market market", "x" * 70]
+     "7", "_", "-", "#1 (id: ", " (id:", "t\u0131cker", "mar\u212aet", "\n", "market market",
+     "x" * 70]
 )  # fmt: skip
 
 
