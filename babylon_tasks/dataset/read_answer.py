@@ -1,7 +1,7 @@
 """Read which action an answer asks for, as Babylon's agents do. Pure.
 
 Two forms are known: a JSON object that names an action, alone or in other text; and a word at the
-beginning, such as Yes, No or WAIT.
+beginning, such as Yes, No or WAIT. Of what is not exact the same is made here as Babylon makes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from typing import Any
 
 import msgspec
 
-from babylon_tasks.decode.action import RecordedAction, read_action
+from babylon_tasks.decode.action import RecordedAction, figure_in, read_action
 from babylon_tasks.records import AgentAction
-from babylon_tasks.vocabulary import expects_rise, is_taken, kind, unknown_side
+from babylon_tasks.vocabulary import expects_rise, is_taken, kind, plain_word, unknown_side
 
 _THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 _NAMES = ("action", "actionType", "action_type", "type")
 _WORDS = {"yes": "buy_yes", "no": "buy_no"}
+_LABELS = re.compile(r"[\n|,;/]+")
+# Sides in other words, as Babylon takes them. What gives a position up, whichever it is, is no bet.
+_SIDES = {"buy": "yes", "bullish": "yes", "open": "yes", "bearish": "no"} | dict.fromkeys(
+    ("sell", "close", "exit", "take_profit", "stop_loss"), "close_position"
+)
 _TRIED = 8  # opening braces at which an object may begin
 # A text that zlib shortens so much says the same again and again: prose stays above 0.4, JSON
 # above 0.25.
@@ -44,8 +49,11 @@ def read_answer(text: str, prompt: str) -> AgentAction | None:
         return None
     if expects_rise(action) is not None and not is_taken(action):
         return None
+    if action.ticker is not None:
+        ticker = _as_listed(action.ticker, prompt)
+        action = msgspec.structs.replace(action, ticker=ticker)
     named = (action.market_id, action.ticker)
-    return action if all(name is None or name in prompt for name in named) else None
+    return action if all(name is None or _is_listed(name, prompt) for name in named) else None
 
 
 def decides(action: AgentAction) -> str:
@@ -84,32 +92,61 @@ def _of_word(answer: str) -> AgentAction | None:
     return AgentAction(name, success=True)
 
 
+def _as_listed(ticker: str, prompt: str) -> str:
+    """Find a perpetual as Babylon does: by its line, `TSLAI: TeslAI @ $12.00`, and in any case."""
+    words = ticker.split(maxsplit=1)
+    first = words[0].rstrip(":") if len(words) > 1 else ticker
+    return first if _is_listed(first, prompt) else first.upper()
+
+
+def _is_listed(name: str, prompt: str) -> bool:
+    """Check whether a prompt has a name as a word, not as the number of `Market #1 (id: 24681)`."""
+    listed = re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", prompt) if name.strip() else None
+    return listed is not None and f"#{name} (id:" not in prompt
+
+
 def _of_object(answer: str) -> AgentAction | None:
     found = _object(answer)
     if found is None:
         return None
-    name = next((found[key] for key in _NAMES if isinstance(found.get(key), str)), None)
-    if name is None or not name.strip() or not kind(name).known:
+    name = next((found[key] for key in _NAMES if isinstance(found.get(key), str)), "")
+    known = _known(name)
+    parameters = None if known is None else _parameters(found, known)
+    if parameters is None:
         return None
-    recorded = {"actionType": name, "success": True, "parameters": _parameters(found, name)}
+    recorded = {"actionType": known, "success": True, "parameters": parameters}
     try:
         return read_action(msgspec.convert(recorded, RecordedAction))
     except (msgspec.ValidationError, RecursionError):
         return None
 
 
-def _parameters(found: dict[str, Any], name: str) -> dict[str, Any]:
+def _known(name: str) -> str | None:
+    """Find the first known one of some labels: Babylon's prompt has all of them in one place."""
+    words = (plain_word(label) for label in _LABELS.split(name))
+    return next((word for word in words if word and kind(word).known), None)
+
+
+def _parameters(found: dict[str, Any], name: str) -> dict[str, Any] | None:
     """Return what an object says of its action: in it, or under a key of its own.
 
-    Babylon asks for both: ``parameters`` beside most actions, ``trade`` where it asks for one.
+    Babylon asks for both: ``parameters`` beside most actions, ``trade`` where it asks for one. None
+    where it trades nothing, without the kind of market or money.
     """
     parameters, trade = found.get("parameters"), found.get("trade")
     if isinstance(parameters, dict):
+        side = parameters.get("side")
+        if kind(name).needs_market and isinstance(side, str):
+            return parameters | {"side": _SIDES.get(plain_word(side), side)}
         return parameters
     if not isinstance(trade, dict) or kind(name).idle:
         return found
+    money = trade.get("amount_in_points")
+    amount = figure_in(trade.get("amount") if money is None else money)
+    if trade.get("type") not in ("prediction", "perp") or amount is None or amount <= 0:
+        return None
     return {
-        "marketType": trade.get("type"),
+        "marketType": trade["type"],
         "marketId": trade.get("market"),
         "side": trade.get("action"),
     }

@@ -162,14 +162,14 @@ def _paid(
     The parameters are the agent's own words today: who could hide a price, or write one, would do
     so where it pays. ``live``: of an action that Babylon's own executor carries out, in money.
     """
-    shares, price = _figure(done.shares), _figure(done.avgPrice)
+    shares, price = figure_in(done.shares), figure_in(done.avgPrice)
     if shares is not None and shares <= 0:
         shares = None
     if price is not None and not 0 < price < 1:
         price = None
     if price is not None and shares is not None:
         return price, price * shares
-    staked = _figure(parameters.amount)
+    staked = figure_in(parameters.amount)
     if buys:
         if live and shares is not None and not parameters.amount:
             staked = _ASKED_FOR_NOTHING
@@ -177,7 +177,7 @@ def _paid(
         if owned and staked is not None and 0 < balance < staked:
             staked = float(balance)  # Babylon takes what there is
     if shares is None:
-        written = None if price is not None else _figure(parameters.price)
+        written = None if price is not None else figure_in(parameters.price)
         return (written if written is not None and 0 < written < 1 else price), staked
     if not buys:  # a sale is cut to what is held, so its amount says nothing of the price
         return None, staked
@@ -199,7 +199,7 @@ def number_in(value: Any) -> float | None:
         return None
 
 
-def _figure(value: Any) -> float | None:
+def figure_in(value: Any) -> float | None:
     """Read a figure of a trade, which answers and decimals of databases give as text, too."""
     if type(value) is float or type(value) is int:
         return float(value) if -_NO_MONEY < value < _NO_MONEY else None
