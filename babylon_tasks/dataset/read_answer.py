@@ -27,6 +27,8 @@ _LABELS = re.compile(r"[\n|,;/]+")
 _SIDES = {"buy": "yes", "bullish": "yes", "open": "yes", "bearish": "no"} | dict.fromkeys(
     ("sell", "close", "exit", "take_profit", "stop_loss"), "close_position"
 )
+# Where Babylon says this, it does not take waiting for an answer.
+_MUST_ACT = "Do not return FINISH, WAIT, or an empty action on this turn."
 _TRIED = 8  # opening braces at which an object may begin
 # A text that zlib shortens so much says the same again and again: prose stays above 0.4, JSON
 # above 0.25.
@@ -48,6 +50,8 @@ def read_answer(text: str, prompt: str) -> AgentAction | None:
     if action is None or unknown_side(action) is not None:
         return None
     if expects_rise(action) is not None and not is_taken(action):
+        return None
+    if kind(action.action_type).idle and _MUST_ACT in prompt:
         return None
     if action.ticker is not None:
         ticker = _as_listed(action.ticker, prompt)

@@ -76,6 +76,19 @@ def test_what_babylon_carries_out_is_read(text: str, meant: str) -> None:
     assert decides(action) == meant
 
 
+def test_waiting_is_no_answer_where_babylon_asks_for_an_action() -> None:
+    """``getDecision`` in MultiStepExecutor.ts says so at the end of a tick's first prompt, refuses
+    FINISH and WAIT there, and asks again."""
+    first = (
+        f"{PROMPT}\n\nCRITICAL: You MUST choose exactly one concrete non-FINISH, non-WAIT action "
+        "in valid JSON. Do not return FINISH, WAIT, or an empty action on this turn."
+    )
+    for idle in ("FINISH", "WAIT"):
+        assert read_answer(decided(idle), PROMPT) is not None
+        assert read_answer(decided(idle), first) is None
+    assert read_answer(prediction("buy_yes"), first) is not None
+
+
 @pytest.mark.parametrize("name", ["TSLAI", "tslai", "TSLAI: TeslAI @ $12.00", "tslai TeslAI"])
 def test_a_perpetual_is_found_in_any_case_and_by_its_line(name: str) -> None:
     """``resolvePerpTicker``; Babylon's outcomes have the ticker alone."""
