@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from babylon_tasks.decode.action import read_action
 from babylon_tasks.decode.call import read_call
-from babylon_tasks.decode.trajectory import acted_upon, steps_decoder
+from babylon_tasks.decode.trajectory import acted_upon, steps_decoder, was_asked
 from babylon_tasks.records import AgentAction, LlmCall, RawTrajectory
 
 
@@ -32,6 +32,8 @@ def asked_calls(raw: RawTrajectory) -> list[AskedCall]:
         recorded, state = step.action, step.environmentState
         balance = None if state is None else state.agentBalance
         call = acted_upon(step.llmCalls, recorded)
+        if not was_asked(call):
+            continue
         most = call.maxTokens
         found.append(
             AskedCall(

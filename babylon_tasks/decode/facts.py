@@ -30,7 +30,7 @@ from babylon_tasks.decode.call import (
     read_purpose,
 )
 from babylon_tasks.decode.errors import Undecodable
-from babylon_tasks.decode.trajectory import RecordedStep, acted_upon, decode
+from babylon_tasks.decode.trajectory import RecordedStep, acted_upon, decode, was_asked
 from babylon_tasks.records import AgentAction, Facts, RawTrajectory, Rejection, Trajectory
 
 # The bounds that ``decode`` checks one by one are checked while the JSON is parsed.
@@ -116,7 +116,7 @@ def _facts(raw: RawTrajectory) -> Facts | None:
                 count_all_ids(other)
             if not _sound(call) or _has_nul(call):
                 return None
-            if asked is None:
+            if asked is None and was_asked(call):
                 done = "" if action is None else action.actionType
                 question = _last_of_user(read_messages(call, number))
                 asked = read_purpose(call, done), question

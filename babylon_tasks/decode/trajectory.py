@@ -36,6 +36,10 @@ class RecordedStep(Struct, gc=False):
 
 AnyCall = TypeVar("AnyCall", bound=Call)
 
+# Babylon's market engine asks for the decisions of all traders at once, and records each afterwards
+# as a call of this model, with a prompt that nobody was asked and a reason in place of an answer.
+_NO_MODEL = "market-decision-model"
+
 steps_decoder = msgspec.json.Decoder(list[RecordedStep])
 
 
@@ -90,14 +94,16 @@ def _decode(raw: RawTrajectory) -> Trajectory:
         if step.llmCalls:
             done = "" if action is None else action.actionType
             check_ids(step.llmCalls, number)
-            calls.append(read_call(acted_upon(step.llmCalls, action), number, done))
+            call = acted_upon(step.llmCalls, action)
+            if was_asked(call):
+                calls.append(read_call(call, number, done))
             passed_over += len(step.llmCalls) - 1
         if action is not None:
             actions.append(read_action(action, None if state is None else state.agentBalance))
         elif step.llmCalls:
             actions.append(NOTHING_DONE)
     if not calls:
-        raise Undecodable(Reason.NO_LLM_CALLS, f"{len(steps)} steps, none with an LLM call")
+        raise Undecodable(Reason.NO_LLM_CALLS, f"{len(steps)} steps, none with a call of a model")
 
     first, last = steps[0].environmentState, steps[-1].environmentState
     trajectory = Trajectory(
@@ -135,6 +141,11 @@ def acted_upon(calls: Sequence[AnyCall], action: RecordedAction | None) -> AnyCa
             if call.callId == action.llmCallId:
                 return call
     return next((call for call in reversed(calls) if call.purpose == "action"), calls[-1])
+
+
+def was_asked(call: Call) -> bool:
+    """Check whether a model was asked, rather than its answer written for the record."""
+    return call.model != _NO_MODEL
 
 
 def _refuse_nul(trajectory: Trajectory) -> None:
