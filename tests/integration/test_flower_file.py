@@ -83,3 +83,4 @@ def test_a_damaged_file_is_kept_aside_and_logged(tmp_path: Path, damaged: bytes)
     assert [(line["event"], line["moved_to"]) for line in logged] == [
         ("flower_file.set_aside", f"{path}.corrupt")
     ]
+    assert "babylon-tasks why" in logged[0]["todo"]

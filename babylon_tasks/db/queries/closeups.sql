@@ -15,6 +15,7 @@ ORDER BY reward DESC
 -- part: stands
 -- Whether a score (s) of a window (w) is of its newest version, or of an earlier one with which a
 -- step has used it: a row that was deleted or damaged before its hour was scored anew has neither.
+-- The windows are %(windows)s, so that those uses are read once.
 (s.reward_version = w.reward_version
  OR (s.window_id, s.trajectory_id, s.reward_version)
     IN (SELECT c.window_id, c.trajectory_id, c.reward_version FROM training.consumption c

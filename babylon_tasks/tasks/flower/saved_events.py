@@ -39,7 +39,8 @@ class SavedEvents(Events):  # type: ignore[misc]  # flower is untyped
                 path=str(path),
                 moved_to=str(aside),
                 error=repr(error),
-                consequence="the list of tasks begins anew",
+                consequence="Flower's list of tasks begins anew; nothing else does",
+                todo="`babylon-tasks why WINDOW` has what happened before; delete the file",
             )
             return None
         return state
