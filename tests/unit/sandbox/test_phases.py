@@ -2,32 +2,7 @@
 
 from __future__ import annotations
 
-import msgspec
-import pytest
-
-from babylon_tasks.db.progress import WindowProgress
-from babylon_tasks.sandbox.phases import Phase, PhaseClock, phase_of
-from babylon_tasks.states import WindowState
-
-_NEW = {
-    "window": "2026-01-31T09:00",
-    "reason": None,
-    "agents": 0,
-    "trajectories": 0,
-    "scored": 0,
-    "profit_mean": None,
-    "right_share": None,
-    "rejected": {},
-    "step": None,
-    "step_state": None,
-    "gradient_steps": 0,
-    "trainable_tokens": 0,
-    "loss": None,
-    "decision": None,
-    "decision_reason": None,
-    "evaluation": None,
-    "serving_step": None,
-}
+from babylon_tasks.sandbox.phases import Phase, PhaseClock
 
 
 def test_each_second_between_start_and_stop_is_of_one_phase() -> None:
@@ -46,22 +21,3 @@ def test_each_second_between_start_and_stop_is_of_one_phase() -> None:
         Phase.PENDING: 3.0,
     }
     assert [*clock.seconds] == [*Phase]
-
-
-@pytest.mark.parametrize(
-    ("state", "phase"),
-    [
-        (None, Phase.PENDING),
-        ("open", Phase.PENDING),
-        ("sealed", Phase.SCORING),
-        ("scoring", Phase.SCORING),
-        ("scored", Phase.TRAINING),
-        ("training", Phase.TRAINING),
-        ("trained", Phase.EVALUATING),
-        ("held_out", Phase.PENDING),
-    ],
-)
-def test_a_recorded_window_s_state_tells_its_phase(state: str | None, phase: Phase) -> None:
-    found = None if state is None else msgspec.convert(_NEW | {"state": state}, WindowProgress)
-    assert found is None or found.state is WindowState(state)
-    assert phase_of(found) is phase

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from babylon_tasks.db.progress import WindowProgress
+from babylon_tasks.sandbox.phases import Phase, phase_of
 from babylon_tasks.sandbox.stages import doing, stage
 from babylon_tasks.states import WindowState
 
@@ -64,3 +65,21 @@ def test_each_state_has_words(state: WindowState) -> None:
 
 def test_an_hour_that_nobody_has_opened_is_waited_for() -> None:
     assert doing(None) == "waits to be opened"
+
+
+@pytest.mark.parametrize(
+    ("state", "phase"),
+    [
+        (None, Phase.PENDING),
+        ("open", Phase.PENDING),
+        ("sealed", Phase.SCORING),
+        ("scoring", Phase.SCORING),
+        ("scored", Phase.TRAINING),
+        ("training", Phase.TRAINING),
+        ("trained", Phase.EVALUATING),
+        ("held_out", Phase.PENDING),
+    ],
+)
+def test_a_recorded_window_s_state_tells_its_phase(state: str | None, phase: Phase) -> None:
+    found = None if state is None else replace(TRAINING, state=WindowState(state))
+    assert phase_of(found) is phase
