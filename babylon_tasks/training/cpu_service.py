@@ -12,7 +12,8 @@ import copy
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from babylon_tasks.training.inference.limits import Limits
 from babylon_tasks.training.inference.server import InferenceServer
 from babylon_tasks.training.packed_rows import gradient_batches
 from babylon_tasks.training.policy import Policy, undo_art_mask_patch
+from babylon_tasks.training.reference_logprobs import ReferencedRow, referenced_rows
 from babylon_tasks.training.smollm import base_model_path
 from babylon_tasks.training.supervised_batches import AnswerBatch
 from babylon_tasks.training.supervised_gradient import supervised_gradient
@@ -126,11 +128,18 @@ class CPUService:
         parent = base_step if self.parent_step is None else self.parent_step
         await asyncio.to_thread(self._load, parent)
         self._loaded_step = None  # the weights in memory no longer match any checkpoint
+        rows = referenced_rows(
+            self.policy,
+            (
+                create_train_inputs(packed, row, config, _config, warmup=False)
+                for batch in batches
+                for row in batch
+            ),
+            base=config.kl_penalty_coef > 0,
+        )
         for batch in batches:
-            rows = [
-                create_train_inputs(packed, row, config, _config, warmup=False) for row in batch
-            ]
-            metrics = await asyncio.to_thread(self._gradient_step, rows, config, _config)
+            some = islice(rows, len(batch))
+            metrics = await asyncio.to_thread(self._gradient_step, some, config, _config)
             yield {**metrics, TRAIN_GRADIENT_STEPS_KEY: float(len(batches))}
         self.ratios.end()
         await asyncio.to_thread(self._save, base_step + 1, parent)
@@ -175,15 +184,19 @@ class CPUService:
         await asyncio.to_thread(self._save, base_step + 1, parent, with_optimizer=False)
 
     def _gradient_step(
-        self, rows: Sequence[Any], config: types.TrainConfig, dev_config: dev.TrainConfig
+        self,
+        rows: Iterable[ReferencedRow],
+        config: types.TrainConfig,
+        dev_config: dev.TrainConfig,
     ) -> dict[str, float]:
         """Move the weights by the mean over the rows' tokens; returns the means of what it saw."""
-        tokens = [int(row["assistant_mask"].sum()) for row in rows]
+        rows = list(rows)
+        tokens = [int(row.wanted.sum()) for row in rows]
         self._optimizer.zero_grad(set_to_none=True)  # an interrupted backward pass leaves some
         measured: dict[str, float] = {}
         for row, count in zip(rows, tokens, strict=True):
             share = count / max(1, sum(tokens))
-            for name, value in self._gradient(row, share, config, dev_config).items():
+            for name, value in self._gradient(row, share, dev_config).items():
                 measured[name] = measured.get(name, 0.0) + share * value
         for group in self._optimizer.param_groups:
             group["lr"] = config.learning_rate
@@ -195,34 +208,17 @@ class CPUService:
         return measured
 
     def _gradient(
-        self, inputs: Any, share: float, config: types.TrainConfig, dev_config: dev.TrainConfig
+        self, row: ReferencedRow, share: float, dev_config: dev.TrainConfig
     ) -> dict[str, float]:
         """Add a share of the gradient of one row's loss."""
-        length = int((inputs["group_ids"][0] != -1).sum())  # the rest of the row is padding
-        row = {
-            key: inputs[key][0, :length].clone()
-            for key in ("tokens", "input_pos", "group_ids", "parent_ids", "assistant_mask")
-        }
-        places = (row["tokens"], row["input_pos"], row["group_ids"], row["parent_ids"])
-        wanted = row["assistant_mask"]
-        short = {
-            key: value[:, :length]
-            if isinstance(value, torch.Tensor) and value.dim() == 2
-            else value
-            for key, value in inputs.items()
-        }
-        reference: torch.Tensor | None = None
-        if config.kl_penalty_coef > 0:
-            with self.policy.at_step(0):
-                base_logprobs, _ = self.policy.row_logprobs(*places, wanted)
-            reference = _at_predecessors(base_logprobs, wanted)
+        wanted, reference = row.wanted, row.base_logprobs
         with self.policy.training():
-            logprobs, entropy = self.policy.row_logprobs(*places, wanted)
-            self.ratios.add(logprobs, short["logprobs"][0][wanted], dev_config)
+            logprobs, entropy = self.policy.row_logprobs(*row.columns)
+            self.ratios.add(logprobs, row.inputs["logprobs"][0][wanted], dev_config)
             loss = loss_fn(
-                short,  # type: ignore[arg-type]
+                row.inputs,  # type: ignore[arg-type]
                 _at_predecessors(logprobs, wanted),
-                reference,
+                None if reference is None else _at_predecessors(reference, wanted),
                 None,
                 dev_config,
             )

@@ -197,3 +197,17 @@ def test_a_wanted_token_without_a_prompt_is_refused(policy: Policy) -> None:
 
     with policy.at_step(0), pytest.raises(ValueError, match="follows nothing"):
         policy.row_logprobs(*row)
+
+
+@pytest.mark.parametrize("states", [1, 3, 64, 65])
+def test_the_head_says_the_same_of_few_states_as_of_many(policy: Policy, states: int) -> None:
+    head = policy.network.get_output_embeddings()
+    hidden = torch.randn(2, states, head.in_features, device=policy.device.place)
+
+    with policy.at_step(0):
+        found = head(hidden).float().cpu()
+
+    expected = hidden.double().cpu() @ head.weight.double().cpu().t()
+    assert found.shape == expected.shape
+    loose = 0.1 if policy.device.bf16 else 1e-4
+    assert torch.allclose(found.double(), expected, atol=loose)
