@@ -79,10 +79,14 @@ def _together(rows: Iterable[ReferencedRow]) -> Iterator[list[ReferencedRow]]:
 
 
 def _joined(rows: Sequence[tuple[torch.Tensor, ...]]) -> tuple[torch.Tensor, ...]:
-    """Make one row of several, whose branches keep numbers of their own."""
+    """Make one row of several, whose branches get numbers of their own.
+
+    ART numbers them by 64 random bits.
+    """
     moved: list[tuple[torch.Tensor, ...]] = []
     first = 0
     for tokens, positions, branches, parents, wanted in rows:
-        moved.append((tokens, positions, branches + first, parents + first, wanted))
-        first += int(branches.max()) + 1
+        known, numbers = torch.unique(torch.stack([branches, parents]), return_inverse=True)
+        moved.append((tokens, positions, *(numbers + first), wanted))
+        first += len(known)
     return tuple(map(torch.cat, zip(*moved, strict=True)))

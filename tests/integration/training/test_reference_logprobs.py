@@ -21,9 +21,12 @@ PADDED = 24
 
 
 def packed(prompts: list[tuple[list[int], list[list[int]]]]) -> dict[str, Any]:
-    """One row as ART packs it: each answer behind its prompt, then padding."""
+    """One row as ART packs it: each answer behind its prompt, then padding.
+
+    Branches have large numbers, which are another row's, too.
+    """
     places: list[tuple[int, int, int, int, bool]] = []
-    branch = -1
+    branch = 2**63 - 20
     for prompt, answers in prompts:
         branch += 1
         parent = branch
