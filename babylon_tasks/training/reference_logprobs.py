@@ -1,4 +1,4 @@
-"""A step's packed rows, each with what the base model says of it: the loss holds the policy to it.
+"""A step's packed rows, each with what the base model says of it, for the loss's KL penalty.
 
 That is the same before each gradient step, so rows are read together: a pass over few tokens costs
 nearly as much as one over twice as many, and what rows begin with alike is computed once.
