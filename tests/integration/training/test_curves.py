@@ -28,9 +28,10 @@ class Drawing:
     def __init__(self, folder: Path, key: str = KEY) -> None:
         self.folder = folder / "wandb"
         self.path = folder / "trainer.log"
-        self._log = self.path.open("ab")
         start = StartCurves("tests", "project", None, "base", str(self.folder), key)
-        self.curves = Curves(start, self._log)
+        # As a trainer's stderr, the log stays open: the thread writes to it after a pause, too,
+        # and ten minutes later that failed whichever test then ran.
+        self.curves = Curves(start, self.path.open("ab"))
 
     @property
     def log(self) -> str:
@@ -39,7 +40,6 @@ class Drawing:
     def end(self) -> None:
         for process in descendants(os.getpid(), MODULE):
             process.kill()
-        self._log.close()
 
 
 @pytest.fixture
