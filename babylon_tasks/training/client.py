@@ -13,13 +13,27 @@ from babylon_tasks.errors import NotInstalled
 if TYPE_CHECKING:
     from openai import AsyncOpenAI as AsyncOpenAI
 
+_CONNECTIONS = 1000  # at once; openai's own
+# Of these, kept for later requests: httpx's default, openai has 100. With each request httpx looks
+# at every idle one: 128 requests at once after 128 others took 3.5 s of CPU, with this .7.
+_IDLE_CONNECTIONS = 20
+
 
 def openai_client(*, base_url: str, api_key: str, **options: Any) -> AsyncOpenAI:
-    """Make an ``AsyncOpenAI`` with these and its own ``options``. Raises NotInstalled."""
+    """Make an ``AsyncOpenAI`` with these and its own ``options``; raises NotInstalled.
+
+    It keeps fewer idle connections than openai's own does: agents ask many questions at once.
+    """
     try:
-        from openai import AsyncOpenAI
+        import httpx
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     except ImportError as error:
         raise NotInstalled(
             "openai is not installed here; run `pip install 'babylon-tasks[openai]'`"
         ) from error
+    if options.get("http_client") is None:
+        limits = httpx.Limits(
+            max_connections=_CONNECTIONS, max_keepalive_connections=_IDLE_CONNECTIONS
+        )
+        options["http_client"] = DefaultAsyncHttpxClient(limits=limits)
     return AsyncOpenAI(base_url=base_url, api_key=api_key, **options)

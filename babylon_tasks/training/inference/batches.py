@@ -23,6 +23,9 @@ _GATHER_SECONDS = 0.03  # wait for more requests as long as they keep coming,
 _GATHER_LIMIT_SECONDS = 0.3  # but no longer than this, or than the last batch took:
 # what comes meanwhile would wait for a pass of its own.
 _GATHER_MOST_SECONDS = 2.0
+# They keep coming while a pause among them is no longer than this share of that. With 30 ms after
+# a batch of two seconds, a client's garbage collection halved an hour of 128 requests.
+_GATHER_SHARE = 1 / 16
 
 
 class _Queued:
@@ -102,11 +105,12 @@ class Batches:
 
     async def _gather(self) -> None:
         patience = max(_GATHER_LIMIT_SECONDS, min(self._took, _GATHER_MOST_SECONDS))
+        pause = max(_GATHER_SECONDS, patience * _GATHER_SHARE)
         deadline = time.monotonic() + patience
         seen = 0
         while seen < len(self._queue) < BATCH_ANSWERS and time.monotonic() < deadline:
             seen = len(self._queue)
-            await asyncio.sleep(_GATHER_SECONDS)
+            await asyncio.sleep(pause)
 
     def _next_batch(self) -> list[_Queued]:
         """Take the oldest request that is still wanted, and others of its checkpoint that fit."""

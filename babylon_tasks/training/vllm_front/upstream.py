@@ -13,6 +13,8 @@ _HEALTH_SECONDS = 5.0
 # Clearly less than vLLM keeps one (5 s): a request on a connection that is just being closed would
 # be lost.
 _IDLE_SECONDS = 3.0
+# With each request httpx looks at every idle one (training/client.py).
+_IDLE_CONNECTIONS = 20
 
 
 class Vllm(Struct, frozen=True):
@@ -50,7 +52,9 @@ def new_client() -> httpx.AsyncClient:
         trust_env=False,
         timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
         limits=httpx.Limits(
-            max_connections=None, max_keepalive_connections=None, keepalive_expiry=_IDLE_SECONDS
+            max_connections=None,
+            max_keepalive_connections=_IDLE_CONNECTIONS,
+            keepalive_expiry=_IDLE_SECONDS,
         ),
     )
 

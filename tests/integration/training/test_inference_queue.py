@@ -211,6 +211,23 @@ def test_what_keeps_coming_is_waited_for_no_longer_than_the_last_batch_took(
     assert (asyncio.run(gathered()) == 100) is together
 
 
+@pytest.mark.parametrize(("took", "together"), [(0.0, False), (60.0, True)])
+def test_a_pause_among_what_comes_may_be_longer_after_a_long_batch(
+    policy: Policy, took: float, *, together: bool
+) -> None:
+    async def gathered() -> int:
+        batches = Batches(policy, limit=256)
+        batches._took = took
+        one = _Queued(0, SamplingRequest((1,), max_tokens=1))
+        batches._queue.append(one)
+        # The loop's timers come in their order, however busy the machine is.
+        asyncio.get_running_loop().call_later(0.06, batches._queue.append, one)
+        await batches._gather()
+        return len(batches._queue)
+
+    assert (asyncio.run(gathered()) == 2) is together
+
+
 def test_batches_that_fail_the_same_way_in_a_row_have_one_traceback(
     policy: Policy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
