@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from babylon_tasks.training.committed import CommittedCheckpoints
 from babylon_tasks.training.device import Device
+from babylon_tasks.training.lora_layers import add_in_place
 from babylon_tasks.training.model_head import head_logprobs, set_head_precision
 from babylon_tasks.training.resident_adapters import ResidentAdapters
 from babylon_tasks.training.token_text import TokenText, token_text_of
@@ -72,6 +73,8 @@ class Policy:
             ),
             adapter_name=_TRAINED,
         ).to(device.place)
+        if not device.bf16:
+            add_in_place(self.network)
         noting_layers(base.model.layers)
         self.network.eval()  # no dropout anywhere: training and sampling see the same network
         self._resident = ResidentAdapters(self.network, device.place)
