@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from babylon_tasks.cli.output import out, show, table
+from babylon_tasks.cli.output import counted, out, show, table
 from babylon_tasks.cli.screen import describe
 from babylon_tasks.db.checkpoint_history import CheckpointHistory, CheckpointRow, ServedTime
 from babylon_tasks.policy_names import policy_name
@@ -20,8 +20,8 @@ def checkpoint_lines(history: CheckpointHistory) -> Iterator[str]:
         yield describe(lineage, screen)
     for trial in history.trials:
         yield (
-            f"trial of comparison {trial.comparison}: {trial.windows} windows, {trial.first} to "
-            f"{trial.last}; the last led to {trial.conclusion}"
+            f"trial of comparison {trial.comparison}: {counted(trial.windows, 'window')}, "
+            f"{trial.first} to {trial.last}; the last led to {trial.conclusion}"
         )
     for time in history.served:
         yield _served(time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from babylon_tasks.cli.output import counted
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.pipeline.comparison_figures import ComparisonFigures
 
@@ -15,8 +16,8 @@ def lines(found: Comparison, figures: ComparisonFigures) -> list[str]:
         described.append(figures.refused)
     for arm in figures.arms:
         described.append(f"{arm.share:.0%} of the agents are {arm.arm}: {arm.policy}")
-    counted = ", ".join(f"{name} {count}" for name, count in figures.windows.items())
-    described.append(f"windows: {counted or 'none yet'}")
+    concluded = ", ".join(f"{name} {count}" for name, count in figures.windows.items())
+    described.append(f"windows: {concluded or 'none yet'}")
     if figures.last_window is not None and figures.harm is not None:
         gap = figures.difference
         seen = "" if gap is None else f"; what serves against the anchor: {gap:+.3f}"
@@ -24,9 +25,9 @@ def lines(found: Comparison, figures: ComparisonFigures) -> list[str]:
         described.append(f"harm: {figures.harm:.2%} of what rolls back")
     if figures.trial_windows:
         described.append(
-            f"trial: after {figures.trial_windows} windows e-values {figures.trial:.3g} (not worse "
-            f"by the margin), {figures.gain:.3g} (better), {figures.worse:.3g} (worse); "
-            f"{figures.needed:.3g} is needed"
+            f"trial: after {counted(figures.trial_windows, 'window')} e-values "
+            f"{figures.trial:.3g} (not worse by the margin), {figures.gain:.3g} (better), "
+            f"{figures.worse:.3g} (worse); {figures.needed:.3g} is needed"
         )
     if figures.ramp is not None:
         ramp = figures.ramp
@@ -47,6 +48,6 @@ def last_evidence(figures: ComparisonFigures) -> str:
     if not figures.trial_windows or figures.trial is None:
         return line
     return (
-        f"{line}; after {figures.trial_windows} windows the trial's e-value is "
+        f"{line}; after {counted(figures.trial_windows, 'window')} the trial's e-value is "
         f"{figures.trial:.3g} of the {figures.needed:.3g} needed"
     )

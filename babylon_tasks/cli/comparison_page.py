@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from babylon_tasks.cli.comparison_curves import draw
 from babylon_tasks.cli.html_page import document, paragraphs, picture, table, text
+from babylon_tasks.cli.output import counted
 from babylon_tasks.comparison.history import ComparisonHistory, Mark
 
 
 def page(title: str, lines: Iterable[str], history: ComparisonHistory) -> str:
     """Write the page; ``lines``: where the comparison stands."""
-    alt = f"Curves of {history.windows} windows; what they led to is listed below"
+    alt = f"Curves of {counted(history.windows, 'window')}; what they led to is listed below"
     drawn = picture(lambda screen: draw(history, screen=screen), alt)
     return document(title, [*paragraphs(lines), drawn, *concluded(history.marks)])
 

@@ -9,7 +9,7 @@ import typer
 
 from babylon_tasks.cli.comparison_lines import lines
 from babylon_tasks.cli.context import begin, database, require
-from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
+from babylon_tasks.cli.output import AsJson, as_json, counted, refuse, show, write
 from babylon_tasks.comparison.history import ComparisonHistory, history
 from babylon_tasks.comparison.on_record import parameters_of
 from babylon_tasks.db import arms, comparisons
@@ -72,7 +72,7 @@ def picture(
             }
         )
     else:
-        show(f"{file}: comparison {found.id}, {drawn.windows} windows")
+        show(f"{file}: comparison {found.id}, {counted(drawn.windows, 'window')}")
 
 
 def recorded(connection: Connection, lineage: str, found: Comparison) -> ComparisonHistory:

@@ -14,6 +14,7 @@ from babylon_tasks.cli.output import (
     AsJson,
     ExitCode,
     as_json,
+    counted,
     out,
     progress_bar,
     say,
@@ -135,9 +136,9 @@ def verify_data(
     )
     out.print()
     show(
-        f"{report.trajectories} trajectories in {len(report.windows)} windows: "
-        f"{report.usable} usable, {report.trainable} trainable, "
-        f"{report.for_warm_start} for a warm start"
+        f"{counted(report.trajectories, 'trajectory')} in "
+        f"{counted(len(report.windows), 'window')}: {report.usable} usable, "
+        f"{report.trainable} trainable, {report.for_warm_start} for a warm start"
     )
     others = [model.name for model in report.models if model.whose is None]
     for reason, count in report.rejected.items():
@@ -152,14 +153,14 @@ def _show_recorded(report: DataReport) -> None:
     show(f"bets: {report.bets_known} with an outcome, {report.bets_unknown} without")
     whose = {None: "", "base model": ", the base model", "lineage": ", of the lineage"}
     asked = {f"{model.name}{whose[model.whose]}": model.calls for model in report.models}
-    for what, counted in (
+    for what, found in (
         ("models asked, by calls", asked),
         ("calls without token ids, by what the gateway captured of them", report.captures),
         ("actions that are not understood", report.unknown_actions),
         ("sides that are not understood", report.unknown_sides),
         ("outcomes that are not understood", report.unknown_outcomes),
     ):
-        show_counts(what, counted)
+        show_counts(what, found)
     for warning in report.warnings[:LISTED]:
         show(f"warning: {warning}")
     if len(report.warnings) > LISTED:

@@ -12,7 +12,7 @@ import typer
 from babylon_tasks.cli.babylon_demo import play_babylon
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.demo_rows import DemoRows
-from babylon_tasks.cli.output import out, say, show, table
+from babylon_tasks.cli.output import counted, out, say, show, table
 from babylon_tasks.cli.running import end_with_the_terminal
 from babylon_tasks.cli.running import stay as keep_running
 
@@ -197,7 +197,7 @@ def _show_report(report: DemoReport) -> None:
     show(f"valid and right, serving minus base: {low:+.1%} to {high:+.1%} (95 % interval)")
     if report.reversal is not None:
         show(_reversal(report.reversal))
-    say(f"{len(report.windows)} windows in {report.seconds:.0f} s; {_phases(report)}")
+    say(f"{counted(len(report.windows), 'window')} in {report.seconds:.0f} s; {_phases(report)}")
 
 
 def _phases(report: DemoReport) -> str:
@@ -208,7 +208,7 @@ def _phases(report: DemoReport) -> str:
 
 def _reversal(found: Reversal) -> str:
     after = found.right_again_after
-    again = "not right again" if after is None else f"right again after {after} windows"
+    again = "not right again" if after is None else f"right again after {counted(after, 'window')}"
     return (
         f"the signal turned over in {found.window}: {found.before:.0%} of the decisions right in "
         f"the three windows before, {found.after:.0%} in the first three after, "

@@ -224,8 +224,9 @@ def cut(line: str, width: int) -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Say how many there are: 1 window, 2 windows."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    """Say how many there are: 1 window, 2 windows, 3 trajectories."""
+    many = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
+    return f"{number} {what if number == 1 else many}"
 
 
 def say_left_out(number: int, what: str, how: str) -> None:

@@ -9,7 +9,7 @@ import typer
 from msgspec import Struct, structs
 
 from babylon_tasks.cli.context import actor, begin, database
-from babylon_tasks.cli.output import AsJson, as_json, show
+from babylon_tasks.cli.output import AsJson, as_json, counted, show
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.prune_rows import prune_rows
 from babylon_tasks.pipeline.results import PrunedCheckpoints, PrunedRows
@@ -67,7 +67,7 @@ def prune(
     if json:
         as_json(result)
         return
-    for line in _lines(result, "would be" if dry_run else "were"):
+    for line in _lines(result, dry_run=dry_run):
         show(line)
 
 
@@ -84,14 +84,16 @@ def _rows(settings: Settings, dry_run: bool) -> PrunedRows:
             return total
 
 
-def _lines(pruned: Pruned, did: str) -> list[str]:
+def _lines(pruned: Pruned, *, dry_run: bool) -> list[str]:
     files = pruned.checkpoints
+    rows_did = "would be" if dry_run else "were"
+    did = "was" if len(files.deleted) == 1 and not dry_run else rows_did
     size = f" ({files.size / 2**20:.1f} MiB)" if files.size else ""
     aside = f"; of those set aside {len(files.set_aside)}" if files.set_aside else ""
     return [
-        f"{len(files.deleted)} checkpoints {did} deleted{_listed(files.deleted)}, and of "
-        f"{len(files.optimizers)} others the optimizer's state{size}{aside}",
-        f"the rows of {len(pruned.rows.windows)} windows {did} deleted",
+        f"{counted(len(files.deleted), 'checkpoint')} {did} deleted{_listed(files.deleted)}, "
+        f"and the optimizer's state of {len(files.optimizers)} more{size}{aside}",
+        f"the rows of {counted(len(pruned.rows.windows), 'window')} {rows_did} deleted",
     ]
 
 

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from babylon_tasks.cli.context import begin, database, require
 from babylon_tasks.cli.moments import Since, since_hour
-from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
+from babylon_tasks.cli.output import AsJson, as_json, counted, refuse, show, write
 from babylon_tasks.cli.report_parts import read_parts
 from babylon_tasks.cli.whole_report import WholeReport, nothing_to_report, read_report
 
@@ -72,7 +72,7 @@ def report(
     for line in found.lines:
         show(line)
     if html is not None:
-        show(f"{html}: {found.history.windows} windows")
+        show(f"{html}: {counted(found.history.windows, 'window')}")
 
 
 def _document(found: WholeReport) -> dict[str, Any]:

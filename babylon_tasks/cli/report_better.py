@@ -11,6 +11,7 @@ from statistics import fmean, variance
 
 from msgspec import Struct
 
+from babylon_tasks.cli.output import counted
 from babylon_tasks.run_history import RunHistory
 from babylon_tasks.run_records import PairedValues, RunWindow
 
@@ -65,11 +66,11 @@ def better_than_yesterday(
     known = [one for one in found if one is not None]
     lines = [f"Is it better than yesterday? {_answer(known)}", *(one.words for one in known)]
     if serving is not None and before == serving:
-        lines.append(f"Step {serving} serves, as it did {day} windows ago.")
+        lines.append(f"Step {serving} serves, as it did {counted(day, 'window')} ago.")
     elif before is not None and pairs is None:
         lines.append(
-            f"Step {serving} serves, step {before} did {day} windows ago: they were never "
-            "evaluated on the same held-out groups."
+            f"Step {serving} serves, step {before} did {counted(day, 'window')} ago: they were "
+            "never evaluated on the same held-out groups."
         )
     return lines
 
@@ -112,8 +113,8 @@ def _held_out(
     return DayDifference(
         mean,
         error,
-        f"Step {serving} serves, step {before} did {day} windows ago: value {mean:+.3f} ± "
-        f"{error:.3f} on the same {len(differences)} held-out groups.",
+        f"Step {serving} serves, step {before} did {counted(day, 'window')} ago: value "
+        f"{mean:+.3f} ± {error:.3f} on the same {len(differences)} held-out groups.",
     )
 
 

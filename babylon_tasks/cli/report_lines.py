@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.steps import decision_in_short
 from babylon_tasks.db.reports import SystemState
 from babylon_tasks.run_history import (
@@ -53,7 +54,7 @@ def _setbacks(marks: Sequence[RunMark]) -> Iterator[str]:
 
 def _span(history: RunHistory) -> str:
     left = f"; {history.left_out} older ones are left out" if history.left_out else ""
-    return f"{history.windows} windows from {history.first} to {history.last}{left}"
+    return f"{counted(history.windows, 'window')} from {history.first} to {history.last}{left}"
 
 
 def _serving(system: SystemState) -> str:
@@ -97,8 +98,8 @@ def _screen(newest: ScreenPoint) -> str:
 
 
 def _backlog(system: SystemState) -> str:
-    counted = ", ".join(f"{n} {state}" for state, n in system.windows.items() if n)
+    states = ", ".join(f"{n} {state}" for state, n in system.windows.items() if n)
     if system.oldest_due is None:
-        return f"windows: {counted or 'none'}; none is due"
+        return f"windows: {states or 'none'}; none is due"
     due = system.oldest_due
-    return f"windows: {counted}; oldest due: {due.window}, {due.state} since {due.since:%F %T}"
+    return f"windows: {states}; oldest due: {due.window}, {due.state} since {due.since:%F %T}"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from babylon_tasks.cli.comparison_curves import draw as draw_comparison
 from babylon_tasks.cli.comparison_page import concluded
 from babylon_tasks.cli.html_page import document, paragraphs, picture, table, text
+from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.reason_words import why_not_used
 from babylon_tasks.cli.report_answers import answers
 from babylon_tasks.cli.report_cost import costs
@@ -53,7 +54,7 @@ def page(
     """Write the page; ``lines``: where the lineage stands, ``extremes``: of its newest windows,
     ``comparison``: the newest one, in words and as curves, ``cost``: of the run, ``above``: HTML to
     begin with, ``links``: to other pages than this one."""
-    alt = f"Curves of {history.windows} windows; what was decided is listed below"
+    alt = f"Curves of {counted(history.windows, 'window')}; what was decided is listed below"
     drawn = picture(lambda screen: draw(history, screen=screen), alt)
     newest = rows.windows[::-1][:_WINDOWS]
     links = links or Links(
@@ -88,7 +89,7 @@ def _compared(found: tuple[list[str], ComparisonHistory] | None) -> list[str]:
     if found is None:
         return ["<p>No comparison has compared a window yet.</p>"]
     lines, history = found
-    alt = f"Curves of the comparison's {history.windows} windows"
+    alt = f"Curves of the comparison's {counted(history.windows, 'window')}"
     marks = history.marks[-_MARKS:]
     return [
         *paragraphs(lines),

@@ -50,7 +50,7 @@ def _step(one: RunStep, links: Links, *, first: bool) -> list[str]:
 def _manifest(one: RunStep) -> str:
     listed = "what it took is no longer listed"
     if one.groups is not None:
-        listed = f"{one.groups} groups of {one.trajectories or 0} trajectories"
+        listed = f"{counted(one.groups, 'group')} of {counted(one.trajectories or 0, 'trajectory')}"
     return f"manifest {one.manifest_hash[:_HASH]}: {listed}"
 
 

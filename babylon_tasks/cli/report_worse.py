@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log, sqrt
 
+from babylon_tasks.cli.output import counted
 from babylon_tasks.run_history import RunHistory
 from babylon_tasks.run_records import RunWindow
 
@@ -27,7 +28,7 @@ def when_it_got_worse(history: RunHistory, windows: Sequence[RunWindow]) -> list
         return [f"When did it get worse? Not known yet: {few}."]
     fall = _deepest([share for _, share in known])
     if fall is None:
-        looked_at = f"{len(known)} windows"
+        looked_at = counted(len(known), "window")
         return [f"When did it get worse? No fall of the right bets beyond doubt in {looked_at}."]
     at, before, after = fall
     window = known[at][0]

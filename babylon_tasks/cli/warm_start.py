@@ -65,8 +65,9 @@ def _show(found: WarmStart, *, dry_run: bool) -> None:
     if found.calls:
         span = found.windows[0] + (f" to {found.windows[-1]}" if len(found.windows) > 1 else "")
         show(
-            f"{found.calls} calls (about {found.tokens} tokens) of {found.trajectories} "
-            f"trajectories in {found.groups} groups of {len(found.windows)} windows, {span}"
+            f"{counted(found.calls, 'call')} (about {found.tokens} tokens) of "
+            f"{counted(found.trajectories, 'trajectory')} in {counted(found.groups, 'group')} of "
+            f"{counted(len(found.windows), 'window')}, {span}"
         )
     else:
         show("nothing to learn from")

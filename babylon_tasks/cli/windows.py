@@ -11,7 +11,7 @@ from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.limits import Limit
 from babylon_tasks.cli.moments import Since, Until, WrittenTime, read_moment, since_hour
 from babylon_tasks.cli.nouns import Noun
-from babylon_tasks.cli.output import AsJson, as_json, say, say_left_out, show, table
+from babylon_tasks.cli.output import AsJson, as_json, counted, say, say_left_out, show, table
 from babylon_tasks.cli.retry import retry
 from babylon_tasks.db import clock, open_and_seal
 from babylon_tasks.db import windows as rows
@@ -170,8 +170,8 @@ def backfill(
     for name in result.new:
         show(f"{name}  {'would be opened' if dry_run else 'opened'}")
     say(
-        f"{len(result.new)} windows {'to open' if dry_run else 'opened'}, "
-        f"{len(result.sealed)} sealed, {len(result.sent)} messages sent"
+        f"{counted(len(result.new), 'window')} {'to open' if dry_run else 'opened'}, "
+        f"{len(result.sealed)} sealed, {counted(len(result.sent), 'message')} sent"
     )
     if result.malformed:
         say(f"ignored, their windowId is not a UTC hour: {', '.join(result.malformed[:5])}")

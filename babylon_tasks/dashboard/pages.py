@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 import typer
 
 from babylon_tasks.cli.moments import read_moment
+from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.report_answers import answers
 from babylon_tasks.cli.report_parts import read_parts
 from babylon_tasks.cli.whole_report import nothing_to_report, read_report
@@ -110,7 +111,7 @@ def some_answers(
         return _nothing_yet(_ANSWERS, settings, text)
     names = [one.window for one in rows.windows]
     found = look_at_extremes(connection, settings, names, best=_OF_SOME, worst=_OF_SOME)
-    about = f"<p>Of {len(names)} windows, {names[0]} to {names[-1]}.</p>"
+    about = f"<p>Of {counted(len(names), 'window')}, {names[0]} to {names[-1]}.</p>"
     body = [*since_form("/answers", text or ""), about, *answers(found, SITE)]
     return site_page(_ANSWERS, body)
 

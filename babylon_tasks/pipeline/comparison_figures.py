@@ -74,8 +74,9 @@ class ComparisonFigures(Struct, frozen=True):
         if self.harm is not None:
             parts.append(f"harm {self.harm:.1%} of an alarm")
         if self.trial_windows and self.trial is not None:
+            windows = "window" if self.trial_windows == 1 else "windows"
             parts.append(
-                f"trial {self.trial:.3g} of {self.needed:.3g} after {self.trial_windows} windows"
+                f"trial {self.trial:.3g} of {self.needed:.3g} after {self.trial_windows} {windows}"
             )
         if self.ramp is not None:
             ramp = self.ramp
@@ -176,4 +177,5 @@ def _windows(counted: dict[str, int]) -> str:
     if not counted:
         return "no window yet"
     others = ", ".join(f"{name} {n}" for name, n in counted.items() if name != "keep")
-    return f"{sum(counted.values())} windows" + (f" ({others})" if others else "")
+    number = sum(counted.values())
+    return f"{number} window{'' if number == 1 else 's'}" + (f" ({others})" if others else "")

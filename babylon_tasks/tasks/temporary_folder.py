@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-from celery.signals import celeryd_init, worker_shutdown
+from celery.signals import celeryd_init
 
 from babylon_tasks.owned_folder import make_owned_folder, remove_abandoned
 from babylon_tasks.training import wandb_quiet
 
 _PREFIX = "babylon-tasks-worker-"
-_own: Path | None = None
+_LAST = -101  # after multiprocessing (-100) has removed its own folder, which lies in ours
 
 
 @celeryd_init.connect  # type: ignore[untyped-decorator]
 def _make(**_: Any) -> None:
     # In the main process, before the pool is made. Programs that we start go on by TMPDIR.
-    global _own
-    _own = make_owned_folder(_PREFIX)
-    tempfile.tempdir = str(_own)
+    own = make_owned_folder(_PREFIX)
+    tempfile.tempdir = str(own)
+    Finalize(None, _remove, args=[own], exitpriority=_LAST)  # in this process alone
 
 
-@worker_shutdown.connect  # type: ignore[untyped-decorator]
-def _remove(**_: Any) -> None:
+def _remove(own: Path) -> None:
     # The pool has ended, and its trainer, perhaps in the middle of a step.
-    if _own is not None:
-        shutil.rmtree(_own, ignore_errors=True)
-        remove_abandoned(wandb_quiet.FOLDER_PREFIX, _own.parent)
+    shutil.rmtree(own, ignore_errors=True)
+    remove_abandoned(wandb_quiet.FOLDER_PREFIX, own.parent)

@@ -1,7 +1,7 @@
 """peft's LoRA layers in fp32: the same sums, in fewer passes over memory.
 
-peft multiplies the adapter's part by its scale and adds it to the layer's, each into new memory,
-and autograd goes the same way back. Here the last product adds to what is there. On the processor
+peft multiplies the adapter's part by its scale and adds it to the layer's, each time into new
+memory, and so does the backward pass. Here the last product adds to what is there. On the processor
 a pass without gradients takes a tenth less, one with them 4 % (docs/decisions.md).
 """
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from peft.tuners.lora import Linear
+from torch.autograd.function import once_differentiable
 
 
 def add_in_place(network: Any) -> None:
-    """Let each LoRA layer of ``network`` compute so while one adapter of the plain kind is used."""
+    """Switch the LoRA layers of ``network`` to this; all but one plain adapter is left to peft."""
     for module in network.modules():
-        if type(module) is Linear:
+        if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
             module.__class__ = _AddingLinear
 
 
@@ -40,6 +41,8 @@ class _AddingLinear(Linear):
             return None
         down: Any = self.lora_A[name]
         up: Any = self.lora_B[name]
+        if any(parameter.requires_grad for parameter in self.base_layer.parameters()):
+            return None
         dropped = not isinstance(self.lora_dropout[name], torch.nn.Identity)
         if dropped or down.bias is not None or up.bias is not None:
             return None
@@ -65,9 +68,10 @@ class _Added(torch.autograd.Function):
         made.addmm_(inner, up.t(), alpha=scale)
         ctx.save_for_backward(states, inner, weight, down, up)
         ctx.scale = scale
-        return made.view(*x.shape[:-1], -1)
+        return made.view(*x.shape[:-1], len(weight))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
         states, inner, weight, down, up = ctx.saved_tensors
         slope = gradients[0].reshape(-1, gradients[0].shape[-1])
@@ -75,7 +79,7 @@ class _Added(torch.autograd.Function):
         of_x = of_down = of_up = None
         if ctx.needs_input_grad[0]:
             of_x = (slope @ weight).addmm_(through, down)
-            of_x = of_x.view(*gradients[0].shape[:-1], -1)
+            of_x = of_x.view(*gradients[0].shape[:-1], weight.shape[1])
         if ctx.needs_input_grad[3]:
             of_down = through.t() @ states
         if ctx.needs_input_grad[4]:

@@ -189,6 +189,7 @@ def test_agents_are_answered_taught_and_answered_by_what_they_taught_and_it_is_r
         assert one["metrics"]["policy/noise"] == 0.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["serverless"], indirect=True)
 def test_a_job_that_ends_while_its_worker_is_dead_is_taken_over_and_not_paid_for_twice(
     babylon: Babylon, peer: TrainingPeer

@@ -104,6 +104,7 @@ def test_redis_emptied_between_scoring_and_training_and_again_while_a_step_runs(
     assert_trained_once(babylon, windows, tries=1)
 
 
+@pytest.mark.faults
 def test_the_same_messages_five_times_at_once(babylon: Babylon) -> None:
     """Without beat, so that every message is one of the test's own."""
     (window,) = hours(1)

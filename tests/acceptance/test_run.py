@@ -11,20 +11,27 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 from acceptance.harness import until
 
 COMMAND = [sys.executable, "-c", "from babylon_tasks.cli import main; main()", "run"]
 
 
 def test_run_becomes_the_worker_whose_log_is_json_and_which_writes_nowhere_else(
-    database_url: str, redis_url: str, tmp_path: Path
+    database_url: str, redis_url: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     log = tmp_path / "log"
+    temporary = tmp_path_factory.mktemp("temporary")
     with log.open("wb") as stream:
         worker = subprocess.Popen(
             [*COMMAND, "cpu-worker", "--", "-n", "mine@%h"],
             cwd=tmp_path,
-            env={**os.environ, "DATABASE_URL": database_url, "REDIS_URL": redis_url},
+            env={
+                **os.environ,
+                "DATABASE_URL": database_url,
+                "REDIS_URL": redis_url,
+                "TMPDIR": str(temporary),
+            },
             stdout=stream,
             stderr=stream,
         )
@@ -36,6 +43,8 @@ def test_run_becomes_the_worker_whose_log_is_json_and_which_writes_nowhere_else(
     finally:
         worker.kill()
         worker.wait(60)
+    assert "Traceback" not in log.read_text("utf-8")
+    assert not list(temporary.iterdir()), "it left nothing"
     # What is no JSON Celery says past any logger: its warning to root, and that it shuts down.
     lines = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line[:1] == "{"]
     assert any(re.fullmatch(r"mine@.* ready\.", line["event"]) for line in lines), (

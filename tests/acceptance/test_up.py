@@ -270,6 +270,7 @@ def test_up_uses_what_is_the_operators_own_and_says_none_of_it(
         running.clean()
 
 
+@pytest.mark.long
 @pytest.mark.contract("7a46248b")
 def test_workers_of_a_killed_up_end_by_themselves(
     babylon_database_url: str, redis_url: str, tiny_model: Path, home: Path

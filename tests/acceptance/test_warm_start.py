@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from acceptance.harness import Babylon, hours, until
 from acceptance.other_models import of_another_model
 from training_steps import warm
@@ -17,6 +18,7 @@ MakeBabylon = Callable[..., Babylon]
 EPOCHS = 30  # some seconds of training
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_a_supervised_step_leaves_it_to_the_next_which_trains_it_once(
     make_babylon: MakeBabylon,
 ) -> None:

@@ -33,6 +33,8 @@ from babylon_tasks.pipeline.train import train_window
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.settings import Settings
 
+pytestmark = pytest.mark.contract("today")  # it waits for leases, whatever the contract
+
 LEASE = 1.2
 AS_OFTEN_AS_IT_MAY_FAIL = 3
 

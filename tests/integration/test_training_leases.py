@@ -28,6 +28,8 @@ from babylon_tasks.step_records import StepResult
 from babylon_tasks.training.base import OnProgress
 from babylon_tasks.training.protocol import RequestProgress, TrainRequest
 
+pytestmark = pytest.mark.contract("today")  # it waits for leases, whatever the contract
+
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:

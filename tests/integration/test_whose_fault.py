@@ -31,6 +31,8 @@ from babylon_tasks.pipeline.score import score_window
 from babylon_tasks.sandbox.servers import free_port
 from babylon_tasks.training.protocol import BackendStep, Inspected, InspectRequest, TrainRequest
 
+pytestmark = pytest.mark.contract("today")  # it waits for leases, whatever the contract
+
 AGAIN_AND_AGAIN = 5
 
 

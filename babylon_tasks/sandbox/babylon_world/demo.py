@@ -71,7 +71,7 @@ OPTIONS = {
     "BABYLON_BACKEND": "cpu",
     "BABYLON_GATEWAY_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
     "BABYLON_GRACE_SECONDS": "1",
-    "BABYLON_UPKEEP_INTERVAL_SECONDS": "1",
+    "BABYLON_UPKEEP_INTERVAL_SECONDS": "0.5",
     "BABYLON_LOOKBACK_HOURS": "1000000",  # a century: the demo's hours are in the past
     "BABYLON_HELD_OUT_SHARE": "0.1",
     # Recorded answers cover 4 % of what a policy says in 36 tokens: too little for `evaluated`.

@@ -23,8 +23,8 @@ _GATHER_SECONDS = 0.03  # wait for more requests as long as they keep coming,
 _GATHER_LIMIT_SECONDS = 0.3  # but no longer than this, or than the last batch took:
 # what comes meanwhile would wait for a pass of its own.
 _GATHER_MOST_SECONDS = 2.0
-# They keep coming while a pause among them is no longer than this share of that. With 30 ms after
-# a batch of two seconds, a client's garbage collection halved an hour of 128 requests.
+# A pause of up to this share of that time does not end the wait. With 30 ms whatever it was, a
+# client's garbage collection split an hour's 128 requests into two batches of two seconds each.
 _GATHER_SHARE = 1 / 16
 
 

@@ -25,9 +25,7 @@ def test_a_dry_run_counts_by_model_and_reason_and_writes_nothing(
     document = run("warm-start", "--dry-run", "--json").document
 
     assert found.code == 0
-    assert f"1 calls (about 36 tokens) of 1 trajectories in 1 groups of 1 windows, {WINDOW}" in (
-        found.out
-    )
+    assert f"1 call (about 36 tokens) of 1 trajectory in 1 group of 1 window, {WINDOW}" in found.out
     for word in ("1  gpt-4.1", "3  not_better", "nothing was written"):
         assert word in found.out
     assert (document["step"], document["models"]) == (None, {"gpt-4.1": 1})

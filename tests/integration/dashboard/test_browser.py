@@ -54,7 +54,7 @@ def test_it_is_legible_on_a_screen_and_on_a_phone_in_the_dark(
             assert corner.getpixel((1, 1)) == rgb
             tab.get_by_label("from").fill(hour(2))
             tab.get_by_role("button").click()
-            assert f"1 windows from {hour(2)}" in tab.inner_text("body")
+            assert f"1 window from {hour(2)}" in tab.inner_text("body")
             tab.get_by_role("link", name=hour(2)).first.click()
             assert tab.title() == f"Window {hour(2)}"
             context.close()

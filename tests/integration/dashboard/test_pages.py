@@ -51,7 +51,7 @@ def test_the_run_is_the_page_of_the_report(site: httpx.Client) -> None:
 def test_since_is_that_of_the_command_line(site: httpx.Client) -> None:
     later = Elements(site.get("/", params={"since": hour(2)}).text)
 
-    assert f"1 windows from {hour(2)}" in later.words
+    assert f"1 window from {hour(2)}" in later.words
     assert site.get("/", params={"since": "yesterday"}).status_code == 400
     assert site.get("/", params={"since": "2036-01-01"}).status_code == 404
 

@@ -65,7 +65,7 @@ def run(settings: Settings, *before: str) -> subprocess.CompletedProcess[str]:
 
 
 # The first leaves no room for the weights, the second none for the optimiser's state.
-@pytest.mark.parametrize("size", ["60k", "200k"])
+@pytest.mark.parametrize("size", ["60k", pytest.param("200k", marks=pytest.mark.long)])
 def test_a_full_data_folder_fails_no_window_and_the_reason_says_how_much_is_free(
     connection: Connection, settings: Settings, size: str
 ) -> None:

@@ -26,7 +26,8 @@ class Server:
         self.connected.add(writer)
         self.most = max(self.most, len(self.connected))
         try:
-            while await reader.readuntil(b"\r\n\r\n"):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
                 await self._all_here.wait()
                 head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(ANSWER)}\r\n"
                 writer.write(f"{head}content-type: application/json\r\n\r\n".encode() + ANSWER)

@@ -213,15 +213,19 @@ def test_what_keeps_coming_is_waited_for_no_longer_than_the_last_batch_took(
 
 @pytest.mark.parametrize(("took", "together"), [(0.0, False), (60.0, True)])
 def test_a_pause_among_what_comes_may_be_longer_after_a_long_batch(
-    policy: Policy, took: float, *, together: bool
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, took: float, *, together: bool
 ) -> None:
     async def gathered() -> int:
         batches = Batches(policy, limit=256)
         batches._took = took
         one = _Queued(0, SamplingRequest((1,), max_tokens=1))
         batches._queue.append(one)
-        # The loop's timers come in their order, however busy the machine is.
-        asyncio.get_running_loop().call_later(0.06, batches._queue.append, one)
+
+        async def slept(seconds: float) -> None:
+            if seconds > 0.06 and len(batches._queue) == 1:  # the second one comes after 60 ms
+                batches._queue.append(one)
+
+        monkeypatch.setattr(asyncio, "sleep", slept)
         await batches._gather()
         return len(batches._queue)
 

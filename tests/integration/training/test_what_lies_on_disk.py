@@ -178,6 +178,7 @@ def test_links_in_a_checkpoints_place_are_not_followed(disk: Disk, tmp_path: Pat
     assert (tmp_path / "precious" / "file").read_text() == "kept"
 
 
+@pytest.mark.faults
 def test_a_folder_that_was_made_anew_ends_its_former_trainer(
     tiny_model: Path, tmp_path: Path
 ) -> None:

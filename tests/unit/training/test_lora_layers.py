@@ -69,10 +69,26 @@ def test_the_adapter_in_use_counts_and_none_where_all_are_off() -> None:
         made.set_adapter("other")
 
     torch.testing.assert_close(ours(x), by_peft(x))
-    with ours.disable_adapter():
-        torch.testing.assert_close(ours(x), ours.get_base_model()(x))
+    with ours.disable_adapter(), by_peft.disable_adapter():
         plain = ours(x)
+        torch.testing.assert_close(plain, by_peft(x))
     assert not torch.allclose(plain, ours(x))
+
+
+def test_a_merged_adapter_is_not_added_once_more() -> None:
+    by_peft, x = network(), torch.randn(3, IN)
+    ours = copy.deepcopy(by_peft)
+    add_in_place(ours)
+    ours.merge_adapter()
+
+    torch.testing.assert_close(ours(x), by_peft(x))
+
+
+def test_an_empty_batch_has_an_empty_result() -> None:
+    ours = network()
+    add_in_place(ours)
+
+    assert ours(torch.empty(0, IN)).shape == (0, OUT)
 
 
 @pytest.mark.parametrize(
