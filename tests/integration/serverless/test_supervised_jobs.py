@@ -24,7 +24,7 @@ from babylon_tasks.faults import Fault
 from babylon_tasks.pipeline.verify_step import verify
 from babylon_tasks.records import Group
 from babylon_tasks.step_records import StepResult, SupervisedConfig
-from babylon_tasks.training import wandb_upload
+from babylon_tasks.training import art_supervised, wandb_upload
 from babylon_tasks.training.art_fields import ANSWERED, SENT_SUPERVISED
 from babylon_tasks.training.art_interface import installed
 from babylon_tasks.training.protocol import RequestProgress
@@ -47,6 +47,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> WandbLibrary:
     from art.serverless import backend
 
     made = WandbLibrary()
+    monkeypatch.setattr(art_supervised, "_POLL_SECONDS", 0.01)
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setitem(sys.modules, "wandb", made)  # type: ignore[arg-type]
     if hasattr(backend, "wandb_sdk"):
