@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from babylon_tasks.cli.output import counted
+from babylon_tasks.counted import counted
 from babylon_tasks.dataset.diversity import in_short
 
 _Read = TypeVar("_Read")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from babylon_tasks.cli.comparison_lines import last_evidence, lines
 from babylon_tasks.cli.comparison_picture import drawing, recorded
 from babylon_tasks.cli.context import configure_log
-from babylon_tasks.cli.output import cell, counted, cut, out, say, show, table, write
+from babylon_tasks.cli.output import cell, cut, out, say, show, table, write
 from babylon_tasks.cli.running import stay as keep_running
+from babylon_tasks.counted import counted
 from babylon_tasks.db import comparisons
 from babylon_tasks.db.session import session
 from babylon_tasks.pipeline.comparison_figures import figures_of

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from babylon_tasks.cli.output import counted, out, show, table
+from babylon_tasks.cli.output import out, show, table
 from babylon_tasks.cli.screen import describe
+from babylon_tasks.counted import counted
 from babylon_tasks.db.checkpoint_history import CheckpointHistory, CheckpointRow, ServedTime
 from babylon_tasks.policy_names import policy_name
 

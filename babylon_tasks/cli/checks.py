@@ -15,7 +15,6 @@ from babylon_tasks.cli.babylon_checks import babylon, rows
 from babylon_tasks.cli.backend_checks import backend
 from babylon_tasks.cli.findings import CheckResult, Finding, finding
 from babylon_tasks.cli.gateway_checks import captures
-from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.process_checks import (
     MAX_SKEW_SECONDS,
     celery_variables,
@@ -27,6 +26,7 @@ from babylon_tasks.cli.process_checks import (
 from babylon_tasks.cli.promotion_checks import promotion
 from babylon_tasks.cli.serving_checks import serving
 from babylon_tasks.cli.tls_checks import postgres_tls, redis_tls
+from babylon_tasks.counted import counted
 from babylon_tasks.db import circuits, lineages, migrate, reports, tripwires
 from babylon_tasks.db.session import Connection, address, session
 from babylon_tasks.db.session_values import other_values, session_values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from babylon_tasks.cli.output import counted
+from babylon_tasks.counted import counted
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.pipeline.comparison_figures import ComparisonFigures
 

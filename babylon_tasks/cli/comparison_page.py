@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from babylon_tasks.cli.comparison_curves import draw
 from babylon_tasks.cli.html_page import document, paragraphs, picture, table, text
-from babylon_tasks.cli.output import counted
 from babylon_tasks.comparison.history import ComparisonHistory, Mark
+from babylon_tasks.counted import counted
 
 
 def page(title: str, lines: Iterable[str], history: ComparisonHistory) -> str:

@@ -9,9 +9,10 @@ import typer
 
 from babylon_tasks.cli.comparison_lines import lines
 from babylon_tasks.cli.context import begin, database, require
-from babylon_tasks.cli.output import AsJson, as_json, counted, refuse, show, write
+from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.comparison.history import ComparisonHistory, history
 from babylon_tasks.comparison.on_record import parameters_of
+from babylon_tasks.counted import counted
 from babylon_tasks.db import arms, comparisons
 from babylon_tasks.db.comparisons import Comparison
 from babylon_tasks.db.session import Connection

@@ -14,7 +14,6 @@ from babylon_tasks.cli.output import (
     AsJson,
     ExitCode,
     as_json,
-    counted,
     out,
     progress_bar,
     say,
@@ -22,6 +21,7 @@ from babylon_tasks.cli.output import (
     show_counts,
     table,
 )
+from babylon_tasks.counted import counted
 from babylon_tasks.db import babylon
 from babylon_tasks.db import migrate as migrations
 from babylon_tasks.db.session import session

@@ -12,9 +12,10 @@ import typer
 from babylon_tasks.cli.babylon_demo import play_babylon
 from babylon_tasks.cli.context import configure_log, make_folder, require
 from babylon_tasks.cli.demo_rows import DemoRows
-from babylon_tasks.cli.output import counted, out, say, show, table
+from babylon_tasks.cli.output import out, say, show, table
 from babylon_tasks.cli.running import end_with_the_terminal
 from babylon_tasks.cli.running import stay as keep_running
+from babylon_tasks.counted import counted
 
 if TYPE_CHECKING:
     from babylon_tasks.sandbox.demo_report import DemoReport, Reversal

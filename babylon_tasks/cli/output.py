@@ -223,12 +223,6 @@ def cut(line: str, width: int) -> str:
     return f"{set_cell_size(line, max(0, width - len(_CUT))).rstrip()}{_CUT}"
 
 
-def counted(number: int, what: str) -> str:
-    """Say how many there are: 1 window, 2 windows, 3 trajectories."""
-    many = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
-    return f"{number} {what if number == 1 else many}"
-
-
 def say_left_out(number: int, what: str, how: str) -> None:
     """Say how many a list leaves out, and how to see them; nothing where it has all."""
     if number:

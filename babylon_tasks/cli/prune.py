@@ -9,7 +9,8 @@ import typer
 from msgspec import Struct, structs
 
 from babylon_tasks.cli.context import actor, begin, database
-from babylon_tasks.cli.output import AsJson, as_json, counted, show
+from babylon_tasks.cli.output import AsJson, as_json, show
+from babylon_tasks.counted import counted
 from babylon_tasks.pipeline.prune_checkpoints import prune_checkpoints
 from babylon_tasks.pipeline.prune_rows import prune_rows
 from babylon_tasks.pipeline.results import PrunedCheckpoints, PrunedRows

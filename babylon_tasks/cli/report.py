@@ -10,9 +10,10 @@ from msgspec import structs
 
 from babylon_tasks.cli.context import begin, database, require
 from babylon_tasks.cli.moments import Since, since_hour
-from babylon_tasks.cli.output import AsJson, as_json, counted, refuse, show, write
+from babylon_tasks.cli.output import AsJson, as_json, refuse, show, write
 from babylon_tasks.cli.report_parts import read_parts
 from babylon_tasks.cli.whole_report import WholeReport, nothing_to_report, read_report
+from babylon_tasks.counted import counted
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from statistics import fmean, variance
 
 from msgspec import Struct
 
-from babylon_tasks.cli.output import counted
+from babylon_tasks.counted import counted
 from babylon_tasks.run_history import RunHistory
 from babylon_tasks.run_records import PairedValues, RunWindow
 

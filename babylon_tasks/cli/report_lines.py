@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.steps import decision_in_short
+from babylon_tasks.counted import counted
 from babylon_tasks.db.reports import SystemState
 from babylon_tasks.run_history import (
     HeldOutPoint,

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from babylon_tasks.cli.comparison_curves import draw as draw_comparison
 from babylon_tasks.cli.comparison_page import concluded
 from babylon_tasks.cli.html_page import document, paragraphs, picture, table, text
-from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.reason_words import why_not_used
 from babylon_tasks.cli.report_answers import answers
 from babylon_tasks.cli.report_cost import costs
@@ -22,6 +21,7 @@ from babylon_tasks.cli.report_steps import steps
 from babylon_tasks.cli.report_tree import tree
 from babylon_tasks.comparison.history import ComparisonHistory
 from babylon_tasks.cost.ledger import Ledger
+from babylon_tasks.counted import counted
 from babylon_tasks.run_history import RunHistory, RunMark
 from babylon_tasks.run_records import Extremes, RunRejections, RunRows, RunWindow
 

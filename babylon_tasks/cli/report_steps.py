@@ -7,8 +7,9 @@ from typing import Any
 
 from babylon_tasks import step_metrics
 from babylon_tasks.cli.html_page import text
-from babylon_tasks.cli.output import cell, counted
+from babylon_tasks.cli.output import cell
 from babylon_tasks.cli.report_links import Links, step_id
+from babylon_tasks.counted import counted
 from babylon_tasks.run_records import RunStep
 from babylon_tasks.states import StepMethod, StepState
 

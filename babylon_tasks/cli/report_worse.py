@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log, sqrt
 
-from babylon_tasks.cli.output import counted
+from babylon_tasks.counted import counted
 from babylon_tasks.run_history import RunHistory
 from babylon_tasks.run_records import RunWindow
 

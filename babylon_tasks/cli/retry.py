@@ -9,7 +9,8 @@ import typer
 
 from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.moments import Since, Until, read_window, since_hour
-from babylon_tasks.cli.output import LISTED, AsJson, ExitCode, as_json, counted, refuse, say, show
+from babylon_tasks.cli.output import LISTED, AsJson, ExitCode, as_json, refuse, say, show
+from babylon_tasks.counted import counted
 from babylon_tasks.db import window_transitions
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.session import Connection

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from babylon_tasks import step_metrics
-from babylon_tasks.cli.output import cell, counted
+from babylon_tasks.cli.output import cell
+from babylon_tasks.counted import counted
 from babylon_tasks.db.promotions import Promotion
 from babylon_tasks.db.reports import StepReport
 from babylon_tasks.decisions import Decision

@@ -12,12 +12,12 @@ from babylon_tasks.cli.output import (
     LISTED,
     AsJson,
     as_json,
-    counted,
     refuse,
     say,
     show,
     show_counts,
 )
+from babylon_tasks.counted import counted
 from babylon_tasks.pipeline.warm_start import WarmStart
 from babylon_tasks.pipeline.warm_start import warm_start as plan
 

@@ -11,8 +11,9 @@ from babylon_tasks.cli.context import actor, begin, database
 from babylon_tasks.cli.limits import Limit
 from babylon_tasks.cli.moments import Since, Until, WrittenTime, read_moment, since_hour
 from babylon_tasks.cli.nouns import Noun
-from babylon_tasks.cli.output import AsJson, as_json, counted, say, say_left_out, show, table
+from babylon_tasks.cli.output import AsJson, as_json, say, say_left_out, show, table
 from babylon_tasks.cli.retry import retry
+from babylon_tasks.counted import counted
 from babylon_tasks.db import clock, open_and_seal
 from babylon_tasks.db import windows as rows
 from babylon_tasks.pipeline.discover import SEEN_LIMIT, bad_ids, discover, to_open

@@ -13,13 +13,13 @@ from babylon_tasks.cli.output import (
     AsJson,
     ExitCode,
     as_json,
-    counted,
     progress_bar,
     progress_bars,
     refuse,
     say,
     show,
 )
+from babylon_tasks.counted import counted
 from babylon_tasks.db import due_windows
 from babylon_tasks.db import windows as rows
 from babylon_tasks.db.windows import Window

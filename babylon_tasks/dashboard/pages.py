@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, unquote
 import typer
 
 from babylon_tasks.cli.moments import read_moment
-from babylon_tasks.cli.output import counted
 from babylon_tasks.cli.report_answers import answers
 from babylon_tasks.cli.report_parts import read_parts
 from babylon_tasks.cli.whole_report import nothing_to_report, read_report
+from babylon_tasks.counted import counted
 from babylon_tasks.dashboard.checkpoint_page import checkpoint_page
 from babylon_tasks.dashboard.hour_page import hour_page
 from babylon_tasks.dashboard.since_form import since_form

@@ -11,6 +11,7 @@ from babylon_tasks.arms import Arm, Arms, in_force
 from babylon_tasks.comparison.conclusion import ComparisonEvidence
 from babylon_tasks.comparison.on_record import evidence_of, parameters_of, state_after
 from babylon_tasks.comparison.parameters import ComparisonParameters
+from babylon_tasks.counted import counted
 from babylon_tasks.db import arms, comparisons, promotions
 from babylon_tasks.db.comparisons import Comparison, ComparisonWindow
 from babylon_tasks.db.session import Connection
@@ -74,10 +75,8 @@ class ComparisonFigures(Struct, frozen=True):
         if self.harm is not None:
             parts.append(f"harm {self.harm:.1%} of an alarm")
         if self.trial_windows and self.trial is not None:
-            windows = "window" if self.trial_windows == 1 else "windows"
-            parts.append(
-                f"trial {self.trial:.3g} of {self.needed:.3g} after {self.trial_windows} {windows}"
-            )
+            windows = counted(self.trial_windows, "window")
+            parts.append(f"trial {self.trial:.3g} of {self.needed:.3g} after {windows}")
         if self.ramp is not None:
             ramp = self.ramp
             parts.append(
@@ -173,9 +172,8 @@ def _ramp(
     return RampFigures(stage, state.share(parameters.ramp), state.loss, parameters.ramp.budget)
 
 
-def _windows(counted: dict[str, int]) -> str:
-    if not counted:
+def _windows(concluded: dict[str, int]) -> str:
+    if not concluded:
         return "no window yet"
-    others = ", ".join(f"{name} {n}" for name, n in counted.items() if name != "keep")
-    number = sum(counted.values())
-    return f"{number} window{'' if number == 1 else 's'}" + (f" ({others})" if others else "")
+    others = ", ".join(f"{name} {n}" for name, n in concluded.items() if name != "keep")
+    return counted(sum(concluded.values()), "window") + (f" ({others})" if others else "")
